@@ -1,0 +1,1 @@
+"""Puts the bridge together: settings → services → the WSGI application."""

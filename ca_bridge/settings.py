@@ -1,0 +1,138 @@
+"""Settings of one node: a TOML file, over which environment variables `CROSSHALL_<SECTION>__<KEY>` win.
+
+Secrets are files, never values here: each `…_file` and `keys` names a path with mode 0600 (or 0700 for a folder).
+Relative paths are relative to the settings file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ca_bridge.errors import ConfigError
+
+ENV_PREFIX = "CROSSHALL_"
+S = TypeVar("S", bound="_Section")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Node(_Section):
+    """Which node this is."""
+
+    name: str = "gd"
+    """Trust domain that the node stands in: `gd`, `gd/guangzhou` …"""
+    role: Literal["province", "city", "county"] = "province"
+    state: Path = Path("state")
+    """Folder of everything the node must keep: keys, windows, realm; what `crosshall backup` takes."""
+    bundle: Path = Path("bundle")
+    """The trust bundle in force (design §3)."""
+
+
+class Bridge(_Section):
+    """The OpenID provider and its pages."""
+
+    issuer: str
+    """`https://hall…`: scheme, host and port, no path, no trailing slash."""
+    certificate_host: str
+    """Host and port of the TLS way; `*.cert…` gives each sign-in a host of its own, so that a browser asks again."""
+    keys: Path = Path("state/keys")
+    """Folder of the signing keys, the master person key and the attribute key."""
+    channel_secret_file: Path = Path("state/keys/channel")
+    """Shared by nginx and the bridge: proves that a certificate header came from the certificate host."""
+    signer: str = "http://127.0.0.1:28443"
+    """Origin of the local signer on the person's machine."""
+    session_seconds: int = Field(default=8 * 3600, ge=60)
+    rejudge_seconds: int = Field(default=10, ge=1)
+    """How often changed trust data and pending logouts are looked at."""
+    rate_per_minute: int = Field(default=120, ge=1)
+    """Sign-in steps that one address may take in a minute."""
+
+
+class Database(_Section):
+    """Where the bridge's state lies."""
+
+    url: str = "sqlite:///state/bridge.sqlite"
+    """SQLAlchemy URL: SQLite (WAL) or `postgresql+psycopg://`."""
+
+
+class Keycloak(_Section):
+    """The one relying party of the bridge: the node's realm."""
+
+    realm: str = "gd"
+    issuer: str
+    """What tokens say: `https://sso…/realms/gd`."""
+    internal: str
+    """Address for calls between servers, `http://127.0.0.1:…`: token keys, logout, admin."""
+    client_id: str = "keycloak"
+    alias: str = "bridge"
+    admin_user: str = "admin"
+    admin_password_file: Path = Path("state/keys/keycloak-admin")
+
+    @property
+    def redirect_uri(self) -> str:
+        """Where the realm's broker takes our answers."""
+        return f"{self.issuer}/broker/{self.alias}/endpoint"
+
+    @property
+    def jwks_url(self) -> str:
+        """Keys of the realm, by the internal address."""
+        return f"{self.internal}/realms/{self.realm}/protocol/openid-connect/certs"
+
+    @property
+    def logout_url(self) -> str:
+        """Back-channel logout of the realm, by the internal address."""
+        return f"{self.internal}/realms/{self.realm}/protocol/openid-connect/logout/backchannel-logout"
+
+
+class Settings(_Section):
+    """All of a node's settings."""
+
+    node: Node = Node()
+    bridge: Bridge
+    database: Database = Database()
+    keycloak: Keycloak
+
+
+def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings at `path`, paths made absolute. Raises ConfigError `config.missing` or `config.invalid`."""
+    try:
+        raw: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError("config.missing", f"no settings file at {path}") from error
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("config.invalid", f"{path}: {error}") from error
+    for name, value in (os.environ if environ is None else environ).items():
+        section, separator, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
+        if name.startswith(ENV_PREFIX) and separator:
+            raw.setdefault(section, {})[key] = value
+    try:
+        settings = Settings.model_validate(raw)
+    except ValidationError as error:
+        where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError("config.invalid", f"{path}: {where}") from error
+    return _absolute(settings, path.resolve().parent)
+
+
+def _absolute(settings: Settings, base: Path) -> Settings:
+    url = settings.database.url
+    if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
+        url = f"sqlite:///{base / url.removeprefix('sqlite:///')}"
+    return Settings(
+        node=_paths(settings.node, base),
+        bridge=_paths(settings.bridge, base),
+        database=Database(url=url),
+        keycloak=_paths(settings.keycloak, base),
+    )
+
+
+def _paths(section: S, base: Path) -> S:
+    changed = {name: base / value for name, value in section if isinstance(value, Path)}
+    return section.model_copy(update=changed)
