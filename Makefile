@@ -1,0 +1,32 @@
+# Two commands are all a newcomer needs: `make run` and `make test`. Each does its own set-up.
+PYTHON ?= python3
+BIN := .venv/bin
+PORT ?= 8443
+T ?= tests
+K ?=
+.PHONY: run test setup lint type bench fresh screenshots
+
+run:            ## the demo federation on this machine; SELFCHECK=1 signs in, reports and stops
+	@$(PYTHON) scripts/setup.py run
+	@exec $(BIN)/crosshall demo run --port $(PORT) $(if $(SELFCHECK),--selfcheck,)
+
+test:           ## everything: lint, types, layers, unit, contract and live tests (T=path K=pattern to narrow)
+	@$(PYTHON) scripts/setup.py test
+	@$(MAKE) -s lint type
+	@$(BIN)/python -m pytest $(T) $(if $(K),-k "$(K)",)
+
+setup:          ## the environment only
+	@$(PYTHON) scripts/setup.py setup
+
+lint:
+	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check . && $(BIN)/lint-imports --no-logo | tail -n 2
+
+type:
+	@$(BIN)/mypy
+
+bench:          ## K=signin, …: prints `ratio NAME VALUE`
+	@$(PYTHON) scripts/setup.py test
+	@$(BIN)/python -m bench $(K)
+
+fresh:          ## the README's commands in a bare Debian 12 root: the honest test of set-up
+	@$(PYTHON) scripts/fresh.py
