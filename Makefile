@@ -1,4 +1,6 @@
 # Two commands are all a newcomer needs: `make run` and `make test`. Each does its own set-up.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 8443

@@ -1,7 +1,7 @@
-"""Brings a machine to where `make run` and `make test` work: Debian packages, the `.venv`, the checkout installed into it.
+"""Brings a machine to where `make run` and `make test` work: Debian packages and the `.venv`.
 
-Runs on the bare system's Python (3.11 or newer), standard library only. Says what it does, does nothing twice, and may be
-interrupted anywhere: the next run goes on from there. Packages are installed when this user may; else they are listed.
+Runs on the bare system's Python (3.11 or newer), standard library only. Says what it does, does nothing twice, and
+may be interrupted anywhere: the next run goes on from there. Packages are installed when this user may; else they are listed.
 """
 
 from __future__ import annotations
@@ -63,13 +63,16 @@ def install(packages: list[str]) -> bool:
     """Install with apt-get when this user may (root, or sudo that asks nothing); False when not."""
     prefix: list[str] = []
     if os.geteuid() != 0:
-        if not shutil.which("sudo") or subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode:
+        if (
+            not shutil.which("sudo")
+            or subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode
+        ):
             return False
         prefix = ["sudo", "-n"]
     say(f"setup: installing Debian packages (about a minute): {' '.join(packages)}")
     started = time.monotonic()
     apt = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "-qq", "-o", "Dpkg::Use-Pty=0"]
-    with no_services(prefix), open(os.devnull, "w") as quiet:
+    with no_services(prefix), Path(os.devnull).open("w") as quiet:
         for step in (["update"], ["install", "--no-install-recommends", *packages]):
             done = subprocess.run([*apt, *step], stdout=quiet, stderr=subprocess.PIPE, text=True, check=False)
             if done.returncode:
@@ -85,7 +88,9 @@ def no_services(prefix: list[str]) -> Iterator[None]:
     if NO_SERVICES.exists():
         yield
         return
-    subprocess.run([*prefix, "sh", "-c", f"printf '#!/bin/sh\\nexit 101\\n' >{NO_SERVICES}; chmod 755 {NO_SERVICES}"], check=True)
+    subprocess.run(
+        [*prefix, "sh", "-c", f"printf '#!/bin/sh\\nexit 101\\n' >{NO_SERVICES}; chmod 755 {NO_SERVICES}"], check=True
+    )
     try:
         yield
     finally:
@@ -104,7 +109,12 @@ def locked(path: Path) -> Iterator[None]:
 def environment() -> None:
     """The `.venv` of exactly what the lock names, and both distributions installed from the checkout."""
     wanted = hashlib.sha256(sys.version.encode())
-    for name in ("requirements/bootstrap.lock", "requirements/dev.lock", "pyproject.toml", "relying_party_sdk/pyproject.toml"):
+    for name in (
+        "requirements/bootstrap.lock",
+        "requirements/dev.lock",
+        "pyproject.toml",
+        "relying_party_sdk/pyproject.toml",
+    ):
         wanted.update((ROOT / name).read_bytes())
     stamp = VENV / "setup.stamp"
     if stamp.is_file() and stamp.read_text() == wanted.hexdigest():
@@ -112,13 +122,42 @@ def environment() -> None:
     say("setup: Python environment in .venv (half a minute the first time)")
     stamp.unlink(missing_ok=True)
     python = VENV / "bin" / "python"
-    if not python.exists() or subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode:
+    if (
+        not python.exists()
+        or subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode
+    ):
         shutil.rmtree(VENV, ignore_errors=True)
         run([sys.executable, "-m", "venv", VENV])
-    run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes", "-r", "requirements/bootstrap.lock"])
+    run(
+        [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--disable-pip-version-check",
+            "--require-hashes",
+            "-r",
+            "requirements/bootstrap.lock",
+        ]
+    )
     uv = [VENV / "bin" / "uv", "pip"]
     run([*uv, "sync", "-q", "--python", python, "--require-hashes", "requirements/dev.lock"])
-    run([*uv, "install", "-q", "--python", python, "--no-deps", "--no-build-isolation", "-e", ".", "-e", "relying_party_sdk"])
+    run(
+        [
+            *uv,
+            "install",
+            "-q",
+            "--python",
+            python,
+            "--no-deps",
+            "--no-build-isolation",
+            "-e",
+            ".",
+            "-e",
+            "relying_party_sdk",
+        ]
+    )
     stamp.write_text(wanted.hexdigest())
 
 

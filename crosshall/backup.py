@@ -1,0 +1,158 @@
+"""`crosshall backup` and `restore`: everything a node must keep, in one encrypted file.
+
+What is kept: the settings file, `state/` (keys, windows, the database) and `bundle/`. Keycloak's database is not:
+the realm is rebuilt from code, and what windows know people by does not depend on it (design §5). The archive is a
+tar, encrypted in chunks by AES-256-GCM under a key from the passphrase (scrypt); a cut, reordered or changed file is
+refused whole.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sqlite3
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from ca_bridge.errors import ConfigError
+from ca_bridge.settings import Settings, load_settings
+from crosshall.options import DEFAULT_SETTINGS, SettingsFile
+
+MAGIC = b"crosshall-backup-1\n"
+CHUNK = 1 << 20
+PassphraseFile = Annotated[Path, typer.Option("--passphrase-file", help="File whose first line is the passphrase.")]
+
+
+def backup_command(to: Path, passphrase_file: PassphraseFile, settings: SettingsFile = DEFAULT_SETTINGS) -> None:
+    """Write an encrypted backup of the node to TO; the node may go on running."""
+    backup(settings, to, _passphrase(passphrase_file))
+    typer.echo(f"backup written: {to} ({to.stat().st_size:,} bytes)")
+
+
+def restore_command(source: Path, into: Path, passphrase_file: PassphraseFile) -> None:
+    """Restore the backup SOURCE into the folder INTO, which must not exist or be empty."""
+    restore(source, into, _passphrase(passphrase_file))
+    typer.echo(f"restored into {into}; then: crosshall realm apply --settings {into / 'node.toml'}")
+
+
+def backup(settings_file: Path, to: Path, passphrase: bytes) -> None:
+    """Write the backup whole or not at all. Raises ConfigError `config.backup_exists`, `config.invalid`."""
+    if to.exists():
+        raise ConfigError("config.backup_exists", str(to))
+    settings = load_settings(settings_file)
+    with tempfile.TemporaryDirectory(dir=to.resolve().parent) as folder:
+        plain, sealed = Path(folder) / "plain", Path(folder) / "sealed"
+        with tarfile.open(plain, "w:gz") as tar:
+            tar.add(settings_file, "node.toml")
+            tar.add(settings.node.bundle, "bundle")
+            tar.add(settings.node.state, "state", filter=_without_database)
+            _add_database(tar, settings, Path(folder))
+        with plain.open("rb") as source, os.fdopen(os.open(sealed, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as target:
+            _seal(source, target, passphrase)
+        sealed.replace(to)
+
+
+def restore(source: Path, into: Path, passphrase: bytes) -> None:
+    """Restore whole or not at all. Raises ConfigError `config.backup_exists`, `config.backup_unreadable`."""
+    if into.exists() and any(into.iterdir()):
+        raise ConfigError("config.backup_exists", str(into))
+    into.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=into.resolve().parent) as folder:
+        fresh = Path(folder) / "node"
+        fresh.mkdir(mode=0o700)
+        plain = io.BytesIO()
+        with source.open("rb") as sealed:
+            for chunk in _open(sealed, passphrase):
+                plain.write(chunk)
+        plain.seek(0)
+        try:
+            with tarfile.open(fileobj=plain, mode="r:gz") as tar:
+                tar.extractall(fresh, filter="data")
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise ConfigError("config.backup_unreadable", str(error)) from error
+        for secret in (fresh / "state" / "keys").rglob("*"):
+            secret.chmod(0o700 if secret.is_dir() else 0o600)
+        if into.exists():
+            into.rmdir()
+        shutil.move(fresh, into)
+
+
+def _without_database(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    return None if ".sqlite" in Path(member.name).name else member
+
+
+def _add_database(tar: tarfile.TarFile, settings: Settings, folder: Path) -> None:
+    """A consistent copy: SQLite's own online backup, or pg_dump."""
+    url = settings.database.url
+    copy = folder / "database"
+    if url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///"))
+        if not path.exists():
+            return
+        with sqlite3.connect(path) as live, sqlite3.connect(copy) as target:
+            live.backup(target)
+        target.close()
+        live.close()
+        tar.add(copy, "state/bridge.sqlite")
+        return
+    address = url.replace("postgresql+psycopg://", "postgresql://", 1)
+    done = subprocess.run(["pg_dump", "-Fc", "-f", copy, address], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ConfigError("config.invalid", f"pg_dump failed: {done.stderr.strip()}")
+    tar.add(copy, "database.pgdump")
+
+
+def _passphrase(path: Path) -> bytes:
+    try:
+        line = path.read_bytes().splitlines()[0]
+    except (OSError, IndexError) as error:
+        raise ConfigError("config.passphrase", f"{path}: {error}") from error
+    if len(line) < 12:
+        raise ConfigError("config.passphrase", f"{path}: {len(line)} bytes")
+    return line
+
+
+def _key(passphrase: bytes, salt: bytes) -> AESGCM:
+    return AESGCM(Scrypt(salt=salt, length=32, n=1 << 15, r=8, p=1).derive(passphrase))
+
+
+def _seal(source: BinaryIO, target: BinaryIO, passphrase: bytes) -> None:
+    """Encrypt in chunks: nonce = counter, associated data = whether it is the last (STREAM, as in age)."""
+    salt = os.urandom(16)
+    key = _key(passphrase, salt)
+    target.write(MAGIC + salt)
+    number, chunk = 0, source.read(CHUNK)
+    while True:
+        following = source.read(CHUNK)
+        last = b"\1" if not following else b"\0"
+        target.write(key.encrypt(number.to_bytes(12, "big"), chunk, last))
+        if not following:
+            return
+        number, chunk = number + 1, following
+
+
+def _open(source: BinaryIO, passphrase: bytes) -> Iterator[bytes]:
+    head = source.read(len(MAGIC) + 16)
+    if not head.startswith(MAGIC) or len(head) != len(MAGIC) + 16:
+        raise ConfigError("config.backup_unreadable", "not a backup of Crosshall")
+    key = _key(passphrase, head[len(MAGIC) :])
+    number, chunk = 0, source.read(CHUNK + 16)
+    while True:
+        following = source.read(CHUNK + 16)
+        try:
+            yield key.decrypt(number.to_bytes(12, "big"), chunk, b"\1" if not following else b"\0")
+        except InvalidTag as error:
+            raise ConfigError("config.backup_unreadable", f"chunk {number}") from error
+        if not following:
+            return
+        number, chunk = number + 1, following
