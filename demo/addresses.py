@@ -1,4 +1,7 @@
-"""Host names and ports of one copy of the demo. Copies differ by their public port; cookies ignore ports, names do not."""
+"""Host names and ports of one copy of the demo.
+
+Copies differ by their public port and by name: cookies ignore ports.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Brings a machine to where `make run` and `make test` work: Debian packages and the `.venv`.
 
 Runs on the bare system's Python (3.11 or newer), standard library only. Says what it does, does nothing twice, and
-may be interrupted anywhere: the next run goes on from there. Packages are installed when this user may; else they are listed.
+may be interrupted anywhere: the next run goes on from there. Packages are installed when this user may; else they are
+listed.
 """
 
 from __future__ import annotations
