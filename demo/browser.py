@@ -54,7 +54,7 @@ class Page:
 
 @dataclass(slots=True)
 class Browser:
-    """One person's browser; `certificate` (PEM files: certificate, key) goes to hosts that contain `certificate_names`."""
+    """One person's browser; `certificate` (PEM: certificate, key) goes to hosts that contain `certificate_names`."""
 
     ca_file: Path
     certificate: tuple[Path, Path] | None = None
