@@ -15,7 +15,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -83,7 +83,7 @@ def begin(
 ) -> Transaction:
     """A new transaction for the browser whose cookie value is `browser`; kept ten minutes from `now` (aware UTC).
 
-    Raises CeremonyError `ceremony.no_browser` when the cookie is empty: a sign-in of no browser could be finished by any.
+    Raises CeremonyError `ceremony.no_browser` when the cookie is empty: it could be finished by any browser.
     """
     if not browser:
         raise CeremonyError("ceremony.no_browser", "no browser cookie at the start of a sign-in")
@@ -112,7 +112,7 @@ def peek(store: Store, tx_id: str, now: datetime) -> Transaction:
 
 
 def mark_done(store: Store, tx: Transaction, sid: str, now: datetime) -> Transaction:
-    """The transaction ended in session `sid`: once. Raises CeremonyError `ceremony.expired` when it is gone or ended."""
+    """The transaction ended in session `sid`: once. Raises CeremonyError `ceremony.expired` when gone or ended."""
     return _end(store, tx, now, sid=sid, refused="")
 
 
@@ -144,14 +144,14 @@ def _end(store: Store, tx: Transaction, now: datetime, *, sid: str, refused: str
     return ended
 
 
-def _checked(raw: Any, browser: str, now: datetime) -> Transaction:
+def _checked(raw: Mapping[str, Any] | None, browser: str, now: datetime) -> Transaction:
     tx = _living(raw, now)
     if not browser or not hmac.compare_digest(tx.browser, browser_hash(browser)):
         raise CeremonyError("ceremony.other_browser", "browser cookie " + ("differs" if browser else "is absent"))
     return tx
 
 
-def _living(raw: Any, now: datetime) -> Transaction:
+def _living(raw: Mapping[str, Any] | None, now: datetime) -> Transaction:
     if raw is None:
         raise CeremonyError("ceremony.expired", "no such transaction")
     tx = _unpack(raw)
@@ -170,7 +170,7 @@ def _pack(tx: Transaction) -> dict[str, Any]:
     return raw
 
 
-def _unpack(raw: dict[str, Any]) -> Transaction:
+def _unpack(raw: Mapping[str, Any]) -> Transaction:
     asked = dict(raw["request"])
     fresh = asked["fresh_after"]
     asked["fresh_after"] = datetime.fromisoformat(fresh) if fresh else None

@@ -1,0 +1,81 @@
+"""One-time codes: how a proof made elsewhere comes back through the browser that began the sign-in.
+
+A proof (at the certificate host, or by the signer) completes nothing. It yields a code that lives 60 s, works once, and
+only together with the cookie of the browser that began the transaction: whoever lures another person into
+proving possession for the lurer's transaction gets a code that is in the wrong browser (design §5).
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from ca_bridge.ceremony.transaction import Transaction, new_secret
+from ca_bridge.errors import CeremonyError
+from ca_bridge.types import Way
+
+if TYPE_CHECKING:
+    from ca_bridge.store import Store
+
+LIFETIME = timedelta(seconds=60)
+_CODE = "code"
+_PROVEN = "proven"
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """Possession of the key of `leaf` was proved at `at` (aware UTC), by `way`. Nothing is said of whether `leaf` is any good."""
+
+    leaf: bytes = field(repr=False)
+    """DER, as it arrived."""
+    way: Way
+    at: datetime
+
+
+def issue(
+    store: Store, tx: Transaction, proven: Proven, now: datetime, *, secret: Callable[[], str] = new_secret
+) -> str:
+    """A code for `proven` in transaction `tx`, good once, until 60 s after `now`."""
+    code = secret()
+    store.put(_CODE, code, {"transaction": tx.id, **_pack(proven)}, min(now + LIFETIME, tx.expires))
+    return code
+
+
+def redeem(store: Store, tx: Transaction, code: str) -> Proven:
+    """What `code` stands for; the code is gone afterwards. `tx` comes from `resume`, which has compared the browser.
+
+    Raises CeremonyError `ceremony.code`: unknown, older than 60 s, used before, or of another transaction.
+    """
+    raw = store.take(_CODE, code) if code else None
+    if raw is None or raw["transaction"] != tx.id:
+        raise CeremonyError("ceremony.code", "unknown, used, expired, or of another transaction")
+    return _unpack(raw)
+
+
+def remember(store: Store, tx: Transaction, proven: Proven) -> None:
+    """Keep `proven` with its transaction while the person answers a question (capacity, someone else signed in)."""
+    store.put(_PROVEN, tx.id, _pack(proven), tx.expires)
+
+
+def remembered(store: Store, tx: Transaction) -> Proven:
+    """What `remember` kept. Raises CeremonyError `ceremony.no_proof` when nothing was proved in this transaction."""
+    raw = store.get(_PROVEN, tx.id)
+    if raw is None:
+        raise CeremonyError("ceremony.no_proof", "no proof of possession in this transaction")
+    return _unpack(raw)
+
+
+def forget(store: Store, tx: Transaction) -> None:
+    """Drop what `remember` kept."""
+    store.delete(_PROVEN, tx.id)
+
+
+def _pack(proven: Proven) -> dict[str, Any]:
+    return {"leaf": b64encode(proven.leaf).decode(), "way": proven.way.value, "at": proven.at.isoformat()}
+
+
+def _unpack(raw: Mapping[str, Any]) -> Proven:
+    return Proven(b64decode(raw["leaf"]), Way(raw["way"]), datetime.fromisoformat(raw["at"]))

@@ -1,0 +1,111 @@
+"""The token way: a challenge for one transaction, and the check of what the local signer made of it.
+
+The challenge is bound to the hall's origin, the transaction, a nonce and, once the person has picked a certificate, its
+key. It lives 60 s; the store hands it out once, to whichever proof comes first, right or wrong.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from ca_bridge.asn1.certificate import Certificate, parse_pem
+from ca_bridge.ceremony.codes import Proven
+from ca_bridge.ceremony.transaction import Transaction, new_secret
+from ca_bridge.crypto import challenge as challenges
+from ca_bridge.errors import CeremonyError
+from ca_bridge.types import Way
+
+if TYPE_CHECKING:
+    from ca_bridge.store import Store
+
+LIFETIME = timedelta(seconds=60)
+MAX_CERTIFICATE = 16 * 1024
+"""Characters of PEM."""
+MAX_SIGNATURE = 2 * 1024
+"""Characters of base64url: RSA-8192 needs 1,366."""
+
+_KIND = "challenge"
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+={0,2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A challenge as the page hands it to the signer; the key is the signer's to name."""
+
+    origin: str
+    transaction: str
+    nonce: str
+    expires: datetime
+    """Aware UTC, whole seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What came back from the signer, by way of the page; nothing of it is checked yet."""
+
+    certificate: str = field(repr=False)
+    """PEM."""
+    algorithm: str
+    signature: str = field(repr=False)
+    """base64url."""
+
+
+def ask(
+    store: Store, tx: Transaction, origin: str, now: datetime, *, secret: Callable[[], str] = new_secret
+) -> Asked:
+    """A new challenge for `tx`, in place of an earlier one, good until 60 s after `now` (aware UTC) or the end of `tx`."""
+    expires = min(now + LIFETIME, tx.expires).replace(microsecond=0)
+    asked = Asked(origin, tx.id, secret(), expires)
+    store.put(_KIND, tx.id, {"origin": origin, "nonce": asked.nonce, "expires": expires.isoformat()}, expires)
+    return asked
+
+
+def read_proof(raw: Any) -> Proof:
+    """The proof in a decoded JSON body. Raises CeremonyError `ceremony.proof_form`: fields missing, not texts, too long."""
+    fields = [raw.get(name) if isinstance(raw, dict) else None for name in ("certificate", "algorithm", "signature")]
+    certificate, algorithm, signature = (value if isinstance(value, str) else "" for value in fields)
+    if not (0 < len(certificate) <= MAX_CERTIFICATE and algorithm and 0 < len(signature) <= MAX_SIGNATURE):
+        raise CeremonyError("ceremony.proof_form", "a field is absent, empty, too long, or not a text")
+    return Proof(certificate, algorithm, signature)
+
+
+def prove(
+    store: Store, tx: Transaction, proof: Proof, sm2_id: Callable[[Certificate, datetime], str], now: datetime
+) -> Proven:
+    """Possession of the certificate's key, proved for this transaction; the challenge is gone afterwards, proved or not.
+
+    `sm2_id` names the holder's distinguishing ID for a certificate with an SM2 key (its CA's profile says it).
+    Raises CeremonyError `ceremony.challenge` (none open: expired, used, never asked), `ceremony.proof_form`; InputError
+    `asn1.*`; CryptoError `crypto.*` (wrong key, algorithm or signature); and what `sm2_id` raises.
+    """
+    asked = store.take(_KIND, tx.id)
+    if asked is None:
+        raise CeremonyError("ceremony.challenge", "no open challenge for this transaction")
+    leaf = parse_pem(proof.certificate)
+    challenge = challenges.Challenge(
+        origin=asked["origin"],
+        transaction=tx.id,
+        nonce=asked["nonce"],
+        key=challenges.key_hash(leaf.spki),
+        expires=datetime.fromisoformat(asked["expires"]),
+    )
+    # An ID is asked for only where one is hashed in: judging every certificate twice would cost for nothing.
+    holder = sm2_id(leaf, now) if proof.algorithm == "SM2" else ""
+    challenges.check(challenge, leaf.spki, _bytes(proof.signature), proof.algorithm, holder, now=now)
+    return Proven(leaf.der, Way.TOKEN, now)
+
+
+def _bytes(text: str) -> bytes:
+    if _BASE64URL.fullmatch(text) is None:
+        raise CeremonyError("ceremony.proof_form", "the signature is not base64url")
+    bare = text.rstrip("=")
+    try:
+        return b64decode(bare + "=" * (-len(bare) % 4), altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise CeremonyError("ceremony.proof_form", "the signature is not base64url") from error
