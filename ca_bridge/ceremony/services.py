@@ -1,0 +1,70 @@
+"""What every request of the bridge works with: one frozen value, in `app.extensions["crosshall"]`."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from flask import Flask, current_app
+
+from ca_bridge.registry import Window
+from ca_bridge.settings import Settings
+from ca_bridge.store import Store
+from ca_bridge.store.people import People
+from ca_bridge.store.releases import Releases
+from ca_bridge.store.sessions import Sessions
+from ca_bridge.types import Capacity, Clock, Identifier
+
+if TYPE_CHECKING:
+    from ca_bridge.verdict.snapshot import Snapshot
+
+EXTENSION = "crosshall"
+
+
+class Snapshots(Protocol):
+    """`verdict.snapshot.SnapshotSource`, or what stands in for it in a test."""
+
+    def current(self) -> Snapshot:
+        """The snapshot in force; one request asks once and keeps it. Raises PathError `trust.bundle` when there is none."""
+
+
+class PersonKeys(Protocol):
+    """`identity.keys.PersonKeys`, or what stands in for it in a test."""
+
+    def person(self, identifier: Identifier, capacity: Capacity, organisation: Identifier | None = None) -> str:
+        """`p1:` … key of a human in a capacity, inside this node."""
+
+    def subject(self, sector: str, person: str) -> str:
+        """`s1:` … as a sector's windows know that person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything a request may use; `now` and `random` included, so that tests decide them."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    sessions: Sessions
+    people: People
+    releases: Releases
+    snapshots: Snapshots
+    person_keys: PersonKeys
+    windows: Callable[[], tuple[Window, ...]]
+    """Registered windows; a change of the files is seen within a second."""
+    deliver_logouts: Callable[[], int]
+    """Tell Keycloak now of every logout that is due; returns how many it took. Never raises for Keycloak being down: the
+    watcher tries again. Call it after `sessions.end` where the next step needs the end to have happened (another person)."""
+    random: Callable[[int], bytes] = secrets.token_bytes
+
+    def install(self, app: Flask) -> None:
+        """Make these the services of `app`."""
+        app.extensions[EXTENSION] = self
+
+
+def services() -> Services:
+    """The services of the app that is answering now."""
+    found: Services = current_app.extensions[EXTENSION]
+    return found

@@ -1,0 +1,285 @@
+"""Who is signed in at the bridge. One browser session keeps one `sid` for one person; ending one queues its logout.
+
+The cookie's secret is kept as SHA-256. The holder (leaf certificate and `Identity`) is sealed under a data key of the session,
+itself sealed under `state/keys/attributes`: when the row goes, nothing opens the holder any more.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from ca_bridge.errors import StoreError
+from ca_bridge.store.box import Box
+from ca_bridge.store.items import Store
+from ca_bridge.store.logouts import queue
+from ca_bridge.store.tables import session_subjects, sessions
+from ca_bridge.types import Capacity, Identifier, IdentifierType, Identity, Organisation, Session, Way
+
+SIGNED_OUT = "signed_out"
+"""Reason of an end that the person asked for."""
+EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What a finished ceremony proved; every field is of this one proof."""
+
+    person: str
+    capacity: Capacity
+    level: int
+    way: Way
+    domain: str
+    ca: str
+    certificate_key: str
+    leaf: bytes = field(repr=False)
+    """The certificate, DER."""
+    identity: Identity = field(repr=False)
+    auth_time: datetime
+    checked_at: datetime
+    status_issued_at: datetime | None
+    rung: str = "fresh"
+    subjects: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Sector → subject, only of sectors whose windows may receive attributes (`registry.attribute_sectors`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session and the new secret of its cookie; the secret is nowhere else."""
+
+    session: Session
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The sealed part of a session, opened: never logged."""
+
+    leaf: bytes = field(repr=False)
+    identity: Identity = field(repr=False)
+
+
+class Sessions:
+    """The live sessions. Raises StoreError; a session past its end is never returned."""
+
+    def __init__(self, store: Store, seconds: int) -> None:
+        self._database = store.database
+        self._box = store.box
+        self._clock = store.clock
+        self._seconds = seconds
+
+    def open(self, signin: SignIn, previous: str = "") -> Opened:
+        """The session of this sign-in: a new one, or – when `previous` is the cookie of a live session of the same person –
+        that one renewed, with the same sid and a new secret; the old secret is dead. Everything else is of the new sign-in.
+
+        Raises StoreError `store.other_person` when the cookie is another person's: they must be signed out first.
+        """
+        now = self._clock()
+        secret = secrets.token_urlsafe(32)
+        with self._database.write() as connection:
+            old = self._row(connection, sessions.c.secret == _hash(previous), lock=True) if previous else None
+            if old is not None and old.person != signin.person:
+                raise StoreError("store.other_person", "the browser's session is another person's")
+            sid = old.sid if old is not None else secrets.token_urlsafe(24)
+            row = self._new_row(sid, secret, signin, now)
+            if old is None:
+                connection.execute(sa.insert(sessions).values(row))
+            else:
+                row["created"] = old.created
+                connection.execute(sa.update(sessions).where(sessions.c.sid == sid).values(row))
+                connection.execute(sa.delete(session_subjects).where(session_subjects.c.sid == sid))
+            for sector, subject in signin.subjects.items():
+                connection.execute(sa.insert(session_subjects).values(sid=sid, sector=sector, subject=subject))
+        return Opened(_session(row, signin.subjects), secret)
+
+    def find(self, secret: str) -> Session | None:
+        """The live session whose cookie this is."""
+        return self._one(sessions.c.secret == _hash(secret)) if secret else None
+
+    def by_sid(self, sid: str) -> Session | None:
+        """The live session of that sid."""
+        return self._one(sessions.c.sid == sid)
+
+    def by_subject(self, sector: str, subject: str) -> Session | None:
+        """The latest live session in which a sector knows a person by `subject`; None where the sector receives no attributes."""
+        known = sa.select(session_subjects.c.sid).where(
+            session_subjects.c.sector == sector, session_subjects.c.subject == subject
+        )
+        return self._one(sessions.c.sid.in_(known))
+
+    def holder(self, sid: str) -> Holder | None:
+        """The certificate and identity of a live session."""
+        with self._database.read() as connection:
+            row = self._row(connection, sessions.c.sid == sid)
+        return None if row is None else self._unseal(row)
+
+    def live(self, after: str = "", limit: int = 200) -> tuple[Session, ...]:
+        """Live sessions in the order of their sid, the first `limit` after sid `after`: the watcher's page."""
+        query = (
+            sa.select(sessions)
+            .where(sessions.c.expires > self._clock(), sessions.c.sid > after)
+            .order_by(sessions.c.sid)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return tuple(_session(row._mapping, {}) for row in connection.execute(query))
+
+    def rechecked(
+        self, sid: str, certificate_key: str, checked_at: datetime, status_issued_at: datetime | None, rung: str
+    ) -> None:
+        """Note that the certificate was judged again and accepted, if the session still stands on that certificate."""
+        with self._database.write() as connection:
+            connection.execute(
+                sa.update(sessions)
+                .where(sessions.c.sid == sid, sessions.c.certificate_key == certificate_key)
+                .values(checked_at=checked_at, status_issued_at=status_issued_at, rung=rung)
+            )
+
+    def end(self, sid: str, reason: str) -> int:
+        """End the session and every other one of its person, and queue one logout of the person; returns how many ended.
+
+        All of them: Keycloak is told by `sub`, which ends all of the person's sessions there (a `sid` may be unknown to it).
+        """
+        with self._database.write() as connection:
+            person = connection.scalar(sa.select(sessions.c.person).where(sessions.c.sid == sid))
+            return 0 if person is None else self._end_person(connection, person, reason)
+
+    def end_refused(self, sid: str, certificate_key: str, reason: str) -> int:
+        """As `end`, but only while the session still stands on the certificate that was refused."""
+        with self._database.write() as connection:
+            row = self._row(connection, sessions.c.sid == sid, lock=True)
+            if row is None or row.certificate_key != certificate_key:
+                return 0
+            return self._end_person(connection, row.person, reason)
+
+    def end_told(self, sid: str) -> bool:
+        """End this one session because Keycloak says so: nothing is queued. True when there was one."""
+        with self._database.write() as connection:
+            return connection.execute(sa.delete(sessions).where(sessions.c.sid == sid)).rowcount == 1
+
+    def purge(self, now: datetime) -> int:
+        """Remove sessions whose time is over, each with a logout of its sid: what is no longer watched must end at Keycloak too."""
+        with self._database.write() as connection:
+            over = connection.execute(
+                sa.select(sessions.c.sid, sessions.c.person).where(sessions.c.expires <= now).with_for_update()
+            ).all()
+            for row in over:
+                queue(connection, row.person, row.sid, EXPIRED, now)
+                connection.execute(sa.delete(sessions).where(sessions.c.sid == row.sid))
+        return len(over)
+
+    def _end_person(self, connection: sa.Connection, person: str, reason: str) -> int:
+        queue(connection, person, "", reason, self._clock())
+        return connection.execute(sa.delete(sessions).where(sessions.c.person == person)).rowcount
+
+    def _one(self, condition: sa.ColumnElement[bool]) -> Session | None:
+        with self._database.read() as connection:
+            row = self._row(connection, condition)
+            if row is None:
+                return None
+            subjects = connection.execute(
+                sa.select(session_subjects.c.sector, session_subjects.c.subject).where(
+                    session_subjects.c.sid == row.sid
+                )
+            )
+            return _session(row._mapping, {sector: subject for sector, subject in subjects})
+
+    def _row(self, connection: sa.Connection, condition: sa.ColumnElement[bool], *, lock: bool = False) -> Any:
+        query = (
+            sa.select(sessions)
+            .where(condition, sessions.c.expires > self._clock())
+            .order_by(sessions.c.auth_time.desc())
+            .limit(1)
+        )
+        return connection.execute(query.with_for_update() if lock else query).one_or_none()
+
+    def _new_row(self, sid: str, secret: str, signin: SignIn, now: datetime) -> dict[str, Any]:
+        box, key = Box.fresh()
+        holder = json.dumps({"leaf": base64.b64encode(signin.leaf).decode(), "identity": _dump(signin.identity)})
+        return {
+            "sid": sid,
+            "secret": _hash(secret),
+            "person": signin.person,
+            "capacity": signin.capacity.value,
+            "level": signin.level,
+            "way": signin.way.value,
+            "domain": signin.domain,
+            "ca": signin.ca,
+            "certificate_key": signin.certificate_key,
+            "auth_time": signin.auth_time,
+            "checked_at": signin.checked_at,
+            "status_issued_at": signin.status_issued_at,
+            "rung": signin.rung,
+            "created": now,
+            "expires": now + timedelta(seconds=self._seconds),
+            "wrapped_key": self._box.seal(key, f"sessions|{sid}|key"),
+            "holder": box.seal(holder.encode(), f"sessions|{sid}|holder"),
+        }
+
+    def _unseal(self, row: Any) -> Holder:
+        box = Box(self._box.open(row.wrapped_key, f"sessions|{row.sid}|key"))
+        raw = json.loads(box.open(row.holder, f"sessions|{row.sid}|holder"))
+        return Holder(base64.b64decode(raw["leaf"]), _load(raw["identity"]))
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _session(row: Mapping[str, Any], subjects: Mapping[str, str]) -> Session:
+    same = (
+        "sid",
+        "person",
+        "level",
+        "domain",
+        "ca",
+        "certificate_key",
+        "auth_time",
+        "checked_at",
+        "status_issued_at",
+        "rung",
+    )
+    return Session(
+        **{name: row[name] for name in same},
+        capacity=Capacity(row["capacity"]),
+        way=Way(row["way"]),
+        created=row["created"],
+        expires=row["expires"],
+        subjects=dict(subjects),
+    )
+
+
+def _dump(identity: Identity) -> dict[str, Any]:
+    organisation = identity.organisation
+    return {
+        "name": identity.name,
+        "identifiers": [_dump_identifier(one) for one in identity.identifiers],
+        "organisation": organisation and [organisation.name, _dump_identifier(organisation.identifier)],
+        "capacities": [capacity.value for capacity in identity.capacities],
+    }
+
+
+def _dump_identifier(identifier: Identifier) -> list[str]:
+    return [identifier.type.value, identifier.state, identifier.value]
+
+
+def _load(raw: Mapping[str, Any]) -> Identity:
+    organisation = raw["organisation"]
+    return Identity(
+        name=raw["name"],
+        identifiers=tuple(_load_identifier(one) for one in raw["identifiers"]),
+        organisation=organisation and Organisation(organisation[0], _load_identifier(organisation[1])),
+        capacities=tuple(Capacity(one) for one in raw["capacities"]),
+    )
+
+
+def _load_identifier(raw: list[str]) -> Identifier:
+    return Identifier(IdentifierType(raw[0]), raw[1], raw[2])
