@@ -1,4 +1,7 @@
-"""The windows registered at this node: `state/windows/<id>.toml`, written by `crosshall window add`, read by the bridge and by `idp`."""
+"""The windows registered at this node: `state/windows/<id>.toml`.
+
+`crosshall window add` writes them; the bridge and `idp` read them.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ class Window:
 def load_windows(state_dir: Path) -> tuple[Window, ...]:
     """Every window registered below `state_dir`, by id; none when the folder is absent.
 
-    Raises ConfigError `config.window`: a file that cannot be read, a field that is missing or unsafe, a name that is not the id.
+    Raises ConfigError `config.window`: a file not readable, a field missing or unsafe, a name that is not the id.
     """
     folder = state_dir / "windows"
     try:
@@ -59,7 +62,7 @@ def load_windows(state_dir: Path) -> tuple[Window, ...]:
 
 
 def write_window(state_dir: Path, window: Window) -> Path:
-    """Register `window`, or replace what was registered under its id; returns the file. Raises ConfigError `config.window`."""
+    """Register `window`, or replace what was under its id; returns the file. Raises ConfigError `config.window`."""
     raw = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(window).items()}
     raw["name"] = dict(window.name)
     checked = _window(raw, window.id)

@@ -6,7 +6,7 @@
     Releases(store)                                            which attributes went to which window
 
 Everything that is kept is sealed (AES-256-GCM) except pseudonymous keys, times and levels. Times are aware UTC.
-Faults of the database are StoreError: `store.locked`, `store.full`, `store.unavailable`, `store.version`, `store.fault`.
+Faults are StoreError: `store.locked`, `store.full`, `store.unavailable`, `store.version`, `store.fault`.
 """
 
 from ca_bridge.store.box import Box

@@ -16,7 +16,7 @@ _FORMAT = b"\x01"
 
 
 class Box:
-    """Seals values so that they open only with the same key and in the same place; NIST SP 800-38D, random 96-bit nonces."""
+    """Seals values so that they open only with the same key and in the same place (NIST SP 800-38D, random nonces)."""
 
     __slots__ = ("_aead",)
 
@@ -27,7 +27,7 @@ class Box:
 
     @classmethod
     def from_file(cls, path: Path) -> Box:
-        """The box of the key at `path` (`state/keys/attributes`). Raises ConfigError `config.key` when absent or of another size."""
+        """The box of the key at `path` (`state/keys/attributes`). Raises ConfigError `config.key`."""
         try:
             return cls(path.read_bytes())
         except OSError as error:
@@ -45,7 +45,7 @@ class Box:
         return _FORMAT + nonce + self._aead.encrypt(nonce, data, place.encode())
 
     def open(self, sealed: bytes, place: str) -> bytes:
-        """What was sealed at `place`. Raises StoreError `store.sealed`: another key, another place, or changed bytes."""
+        """What was sealed at `place`. Raises StoreError `store.sealed`: another key or place, or changed bytes."""
         if sealed[:1] != _FORMAT:
             raise StoreError("store.sealed", f"unknown format of a sealed value in {place.partition('|')[0]}")
         try:

@@ -1,7 +1,7 @@
 """Connections and transactions: SQLite in WAL mode, or PostgreSQL by psycopg 3; every fault becomes a StoreError.
 
-A write on SQLite begins with BEGIN IMMEDIATE: it waits for its turn (`busy_seconds`) before it reads anything, so that it
-never has to be given up half-way, and `synchronous = FULL` keeps what was committed through a power cut.
+A write on SQLite begins with BEGIN IMMEDIATE: it waits for its turn (`busy_seconds`) before it reads anything, so that
+it never has to be given up half-way, and `synchronous = FULL` keeps what was committed through a power cut.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`Store`: short-lived values by kind and key, each sealed and with an end; once-only keys; locks with fencing tokens."""
+"""`Store`: short-lived values by kind and key, sealed, each with an end; once-only keys; locks with fencing tokens."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Store:
             connection.execute(sa.delete(items).where(items.c.kind == kind, items.c.key == _name(key)))
 
     def lock(self, name: str, seconds: float) -> int | None:
-        """The lock `name` for `seconds`, as a fencing token greater than every earlier one; None while another holds it."""
+        """The lock `name` for `seconds`: a fencing token above every earlier one; None while another holds it."""
         now = self.clock()
         insert = self.database.insert(locks).values(name=name, token=1, expires=now + timedelta(seconds=seconds))
         taking = insert.on_conflict_do_update(
@@ -81,7 +81,8 @@ class Store:
             where=locks.c.expires <= now,
         ).returning(locks.c.token)
         with self.database.write() as connection:
-            return connection.scalar(taking)
+            token: int | None = connection.scalar(taking)
+        return token
 
     def extend(self, name: str, token: int, seconds: float) -> bool:
         """Hold the lock for `seconds` from now; False when it ran out or another has it: then stop what it guarded."""

@@ -1,4 +1,4 @@
-"""Logouts that Keycloak has not been told of yet: queued in the transaction that ends the session, told until it answers."""
+"""Logouts still to be told to Keycloak: queued in the transaction that ends the session, told until it answers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PendingLogout:
 
 
 def queue(connection: sa.Connection, person: str, sid: str, reason: str, now: datetime) -> None:
-    """Queue a logout inside the caller's transaction. One that ends all of a person's sessions swallows the same again."""
+    """Queue a logout inside the caller's transaction. One of all a person's sessions swallows the same again."""
     if not sid and connection.scalar(
         sa.select(logouts.c.id).where(logouts.c.person == person, logouts.c.sid == "", logouts.c.attempts == 0)
     ):

@@ -1,5 +1,6 @@
-"""Which accreditations (CAs, outliving their keys) have proved a person. A new CA's first certificate for a known person is held.
+"""Which accreditations (CAs, outliving their keys) have proved a person.
 
+A new CA's first certificate for a known person is held.
 Design §5: held until proved by the earlier credential or an officer, unless the province names the two equivalent.
 """
 
@@ -63,8 +64,10 @@ class People:
             return Standing.HELD
 
     def confirm(self, person: str, accreditation: str, by: str) -> bool:
-        """Confirm a held accreditation; False when none is held. `by`: an accreditation of the person's that was just proved,
-        or `officer:<id>`; an accreditation must itself be confirmed."""
+        """Confirm a held accreditation; False when none is held, or `by` may not.
+
+        `by`: a confirmed accreditation of this person that was just proved, or `officer:<id>`.
+        """
         with self._database.write() as connection:
             if not by.startswith("officer:") and by not in self._confirmed(connection, person):
                 return False

@@ -1,4 +1,4 @@
-"""Every release of attributes to a window is recorded before it is answered: whose, to whom, which, when – never the values."""
+"""Every release of attributes is recorded before it is answered: whose, to whom, which, when – never the values."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Who is signed in at the bridge. One browser session keeps one `sid` for one person; ending one queues its logout.
 
-The cookie's secret is kept as SHA-256. The holder (leaf certificate and `Identity`) is sealed under a data key of the session,
-itself sealed under `state/keys/attributes`: when the row goes, nothing opens the holder any more.
+The cookie's secret is kept as SHA-256. The holder (leaf certificate and `Identity`) is sealed under a data key
+of the session, itself sealed under `state/keys/attributes`: when the row goes, nothing opens the holder any more.
 """
 
 from __future__ import annotations
@@ -77,8 +77,9 @@ class Sessions:
         self._seconds = seconds
 
     def open(self, signin: SignIn, previous: str = "") -> Opened:
-        """The session of this sign-in: a new one, or – when `previous` is the cookie of a live session of the same person –
-        that one renewed, with the same sid and a new secret; the old secret is dead. Everything else is of the new sign-in.
+        """The session of this sign-in: a new one, or, where `previous` is the cookie of this person's, that one.
+
+        Renewed, it keeps its sid; the secret is new and the old one dead; everything else is of the new sign-in.
 
         Raises StoreError `store.other_person` when the cookie is another person's: they must be signed out first.
         """
@@ -109,7 +110,7 @@ class Sessions:
         return self._one(sessions.c.sid == sid)
 
     def by_subject(self, sector: str, subject: str) -> Session | None:
-        """The latest live session in which a sector knows a person by `subject`; None where the sector receives no attributes."""
+        """The latest live session of the person that a sector knows as `subject`; only of sectors with attributes."""
         known = sa.select(session_subjects.c.sid).where(
             session_subjects.c.sector == sector, session_subjects.c.subject == subject
         )
@@ -130,7 +131,7 @@ class Sessions:
             .limit(limit)
         )
         with self._database.read() as connection:
-            return tuple(_session(row._mapping, {}) for row in connection.execute(query))
+            return tuple(_session(row._asdict(), {}) for row in connection.execute(query))
 
     def rechecked(
         self, sid: str, certificate_key: str, checked_at: datetime, status_issued_at: datetime | None, rung: str
@@ -144,9 +145,9 @@ class Sessions:
             )
 
     def end(self, sid: str, reason: str) -> int:
-        """End the session and every other one of its person, and queue one logout of the person; returns how many ended.
+        """End the session and every other one of its person, and queue one logout of them; returns how many ended.
 
-        All of them: Keycloak is told by `sub`, which ends all of the person's sessions there (a `sid` may be unknown to it).
+        All of them: Keycloak is told by `sub`, which ends all of the person's sessions there (a `sid` it may not know).
         """
         with self._database.write() as connection:
             person = connection.scalar(sa.select(sessions.c.person).where(sessions.c.sid == sid))
@@ -166,7 +167,7 @@ class Sessions:
             return connection.execute(sa.delete(sessions).where(sessions.c.sid == sid)).rowcount == 1
 
     def purge(self, now: datetime) -> int:
-        """Remove sessions whose time is over, each with a logout of its sid: what is no longer watched must end at Keycloak too."""
+        """Remove sessions whose time is over, each with a logout of its sid: what nobody watches must end there too."""
         with self._database.write() as connection:
             over = connection.execute(
                 sa.select(sessions.c.sid, sessions.c.person).where(sessions.c.expires <= now).with_for_update()
@@ -190,7 +191,7 @@ class Sessions:
                     session_subjects.c.sid == row.sid
                 )
             )
-            return _session(row._mapping, {sector: subject for sector, subject in subjects})
+            return _session(row._asdict(), dict(subjects.tuples().all()))
 
     def _row(self, connection: sa.Connection, condition: sa.ColumnElement[bool], *, lock: bool = False) -> Any:
         query = (

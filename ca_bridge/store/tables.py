@@ -17,9 +17,11 @@ class UtcTime(sa.types.TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Any) -> int | None:  # noqa: ARG002
+        """Python to database."""
         return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
 
     def process_result_value(self, value: int | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        """Database to Python."""
         return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
