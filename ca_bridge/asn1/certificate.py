@@ -1,7 +1,7 @@
 """`Certificate`: one X.509 certificate, read strictly once, every field the validator needs decoded.
 
 `cryptography` is the first reader: it refuses BER, duplicate extensions, wrong versions and tail bytes. Then our own
-reader takes the fields out of the bytes already accepted, so that keys which that library cannot load (SM2) are read too.
+reader takes the fields out of the bytes already accepted, so that keys which it cannot load (SM2) are read as well.
 """
 
 from __future__ import annotations

@@ -1,0 +1,145 @@
+"""A CA's profile: what its certificates mean and may say, as data (docs/contracts.md, design §3).
+
+Nothing here is guessed: a certificate that fits no type of its CA's profile is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ca_bridge.asn1.certificate import Certificate
+from ca_bridge.asn1.names import normalise
+from ca_bridge.errors import LANGUAGES
+from ca_bridge.trust.model import DomainName, Level, Model, Oid, Sha256, Slug, build, load_table
+from ca_bridge.types import Capacity, IdentifierType
+
+Algorithm = Literal["rsa", "ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "ed25519", "sm2"]
+Storage = Literal["token", "file", "cloud"]
+_SOURCE = re.compile(r"^(subject\.[A-Za-z0-9.]+|extension:[0-9.]+|san\.([0-9.]+|[A-Za-z0-9]+))$")
+SourceText = Annotated[str, Field(pattern=_SOURCE.pattern)]
+State = Annotated[str, Field(pattern=r"^[A-Z]{2,3}$")]
+Distinguishing = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class Source(Model):
+    """Where in the certificate a text stands: `subject.CN`, `extension:<OID>`, `san.<OID or kind>`."""
+
+    source: SourceText = Field(alias="from")
+
+
+class IdentifierRule(Model):
+    """How one identifier is taken out: type, issuing state, place, and what is cut off."""
+
+    type: IdentifierType
+    state: State
+    source: SourceText = Field(alias="from")
+    prefix: str = ""
+    """Cut off before normalising; the certificate is refused when it is not there."""
+    pattern: str = ""
+    """Regular expression with one group that must match the whole value; empty: the value itself."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        if pattern and re.compile(pattern).groups != 1:
+            raise ValueError("a pattern has exactly one group")
+        return pattern
+
+
+class OrganisationRule(Model):
+    """Where an organisation's name and identifier stand."""
+
+    name: SourceText
+    identifier: IdentifierRule
+
+
+class Match(Model):
+    """What a certificate must have to be of a type; all that are given must hold."""
+
+    subject_ou: str | None = None
+    subject_o: str | None = None
+    subject_title: str | None = None
+    policy: Oid | None = None
+    eku: Oid | None = None
+    has_extension: Oid | None = None
+
+    def holds(self, certificate: Certificate) -> bool:
+        """Whether the certificate has all of it; names compare as RFC 5280 §7.1 has it."""
+        for kind, wanted in (("OU", self.subject_ou), ("O", self.subject_o), ("title", self.subject_title)):
+            if wanted is not None and normalise(wanted) not in map(normalise, certificate.subject.all(kind)):
+                return False
+        if self.policy is not None and self.policy not in (certificate.policies or ()):
+            return False
+        if self.eku is not None and self.eku not in (certificate.extended_key_usage or ()):
+            return False
+        return self.has_extension is None or self.has_extension in certificate.extensions
+
+
+class CertificateType(Model):
+    """One kind of certificate that may sign in."""
+
+    id: Slug
+    kind: Literal["person", "staff", "organisation"]
+    storage: Storage
+    capacities: tuple[Capacity, ...] = Field(min_length=1)
+    match: Match = Match()
+    name: Source | None = None
+    organisation: OrganisationRule | None = None
+    identifiers: tuple[IdentifierRule, ...] = ()
+
+
+class Status(Model):
+    """How the status of this CA's certificates is learnt."""
+
+    source: Literal["crl"] = "crl"
+    grace_seconds: int = Field(default=0, ge=0, le=30 * 86400)
+    """How long after nextUpdate a CRL still counts, in seconds."""
+
+
+class Profile(Model):
+    """One CA as the province sees it. `id` is `Verdict.ca`."""
+
+    id: Slug
+    version: int = Field(ge=1)
+    domain: DomainName
+    accreditation: Slug
+    name: Mapping[str, str]
+    keys: tuple[Sha256, ...] = Field(min_length=1)
+    algorithms: tuple[Algorithm, ...] = Field(min_length=1)
+    sm2_id: Distinguishing = "1234567812345678"
+    holder_sm2_id: Distinguishing = "1234567812345678"
+    asserts: tuple[IdentifierType, ...]
+    max_level: Level
+    status: Status = Status()
+    types: tuple[CertificateType, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Profile:
+        if set(self.name) != set(LANGUAGES) or not all(self.name.values()):
+            raise ValueError(f"name needs exactly {', '.join(LANGUAGES)}")
+        ids = [kind.id for kind in self.types]
+        if len(set(ids)) != len(ids) or len(set(self.keys)) != len(self.keys):
+            raise ValueError("a type or key is there twice")
+        for kind in self.types:
+            rules = [*kind.identifiers, *([kind.organisation.identifier] if kind.organisation else [])]
+            for rule in rules:
+                if rule.type not in self.asserts:
+                    raise ValueError(f"type {kind.id} takes {rule.type}, which this CA may not assert")
+        return self
+
+    def type_of(self, certificate: Certificate) -> CertificateType | None:
+        """The first type whose match holds, None when none does (then the certificate may not sign in)."""
+        return next((kind for kind in self.types if kind.match.holds(certificate)), None)
+
+    def type(self, type_id: str) -> CertificateType | None:
+        """The type called `type_id`."""
+        return next((kind for kind in self.types if kind.id == type_id), None)
+
+
+def parse_profile(data: bytes, where: str = "profile") -> Profile:
+    """A profile from TOML. Raises PathError `trust.profile`."""
+    return build(Profile, load_table(data, "trust.profile", where), "trust.profile", where)
