@@ -1,0 +1,230 @@
+"""The trust bundle: a folder of files, all of which `bundle.json` lists with their hashes (docs/contracts.md).
+
+    bundle.json ── format, version, issued, files: {path: SHA-256}
+    anchors/ cross/ crls/ lists/ ── certificates, CRLs
+    profiles/ levels.toml policy.toml denials/ lists/ ── tables
+
+A file that is not listed, is missing, or differs makes the whole bundle refused. A listed CRL that cannot be read is left
+out and named in `problems`: the certificates it covers are then unknown, and nobody else's sign-in stops.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import AwareDatetime, Field
+
+from ca_bridge.asn1.certificate import Certificate, load_certificate
+from ca_bridge.asn1.crl import MAX_CRL_OCTETS, Crl, load_crl
+from ca_bridge.errors import CrosshallError, PathError
+from ca_bridge.files import write_atomically
+from ca_bridge.trust.lists import ListEntry, parse_rows
+from ca_bridge.trust.model import Model, Sha256, build
+from ca_bridge.trust.profile import Profile, parse_profile
+from ca_bridge.trust.rules import (
+    Denial,
+    Levels,
+    TrustPolicy,
+    parse_denials,
+    parse_levels,
+    parse_policy,
+)
+
+FORMAT = 1
+MANIFEST = "bundle.json"
+MAX_FILES = 50_000
+MAX_MANIFEST_OCTETS = 16 << 20
+MAX_FILE_OCTETS = 1 << 20
+
+
+class _Manifest(Model):
+    format: int
+    version: int = Field(ge=1)
+    issued: AwareDatetime
+    files: Mapping[str, Sha256] = Field(max_length=MAX_FILES)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """All of trust, read and checked against itself; nothing in it has been verified cryptographically yet."""
+
+    version: int
+    issued: datetime
+    hash: str
+    """SHA-256 of `bundle.json`, which names every other file's hash."""
+    anchors: tuple[Certificate, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    lists: tuple[ListEntry, ...] = ()
+    levels: Levels = field(default_factory=Levels)
+    policy: TrustPolicy = field(default_factory=TrustPolicy)
+    crls: tuple[Crl, ...] = ()
+    denials: tuple[Denial, ...] = ()
+    origins: bytes = b""
+    """`origins.json` as it stands, for signers."""
+    problems: tuple[str, ...] = ()
+    """What was left out, for operators."""
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """The bundle in `folder`, whole. Raises PathError `trust.bundle` or the code of the table that is wrong."""
+    for _ in range(3):
+        manifest = _read(folder / MANIFEST, MAX_MANIFEST_OCTETS)
+        try:
+            bundle = _assemble(manifest, _checked_files(folder, manifest))
+        except CrosshallError:
+            # A publisher may have replaced files between our two looks; an unchanged manifest means the fault is real.
+            if _read(folder / MANIFEST, MAX_MANIFEST_OCTETS) == manifest:
+                raise
+            continue
+        return bundle
+    raise PathError("trust.bundle", "the bundle changes faster than it can be read")
+
+
+def write_bundle_manifest(folder: Path, version: int | None, issued: datetime) -> None:
+    """(Re)write `bundle.json` over all files of `folder`, atomically; `version` None: one more than the last.
+
+    `issued`: aware. Raises PathError `trust.bundle` when the old manifest is needed and cannot be read.
+    """
+    if version is None:
+        version = _manifest(_read(folder / MANIFEST, MAX_MANIFEST_OCTETS)).version + 1
+    files = {path: hashlib.sha256((folder / path).read_bytes()).hexdigest() for path in _present(folder)}
+    body = {"format": FORMAT, "version": version, "issued": issued.isoformat(), "files": files}
+    write_atomically(folder / MANIFEST, (json.dumps(body, indent=1, sort_keys=True) + "\n").encode())
+
+
+def _checked_files(folder: Path, manifest: bytes) -> dict[str, bytes]:
+    listed = _manifest(manifest).files
+    present = set(_present(folder))
+    if present != set(listed):
+        odd = sorted(present ^ set(listed))
+        raise PathError("trust.bundle", f"files and list differ: {', '.join(odd[:5])}")
+    files = {}
+    for path, wanted in listed.items():
+        data = _read(folder / path, MAX_CRL_OCTETS if path.startswith("crls/") else MAX_FILE_OCTETS)
+        if hashlib.sha256(data).hexdigest() != wanted:
+            raise PathError("trust.bundle", f"{path} is not the file that is listed")
+        files[path] = data
+    return files
+
+
+def _present(folder: Path) -> list[str]:
+    """Relative paths of all files but the manifest; names that begin with a dot are files being written."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if path.is_symlink():
+            raise PathError("trust.bundle", f"{relative} is a link")
+        if path.is_file() and not path.name.startswith(".") and str(relative) != MANIFEST:
+            found.append(relative.as_posix())
+    return found
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise PathError("trust.bundle", f"{path.name}: {error.strerror}") from error
+    if len(data) > limit:
+        raise PathError("trust.bundle", f"{path.name} is larger than {limit} octets")
+    return data
+
+
+def _manifest(data: bytes) -> _Manifest:
+    try:
+        table: Any = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise PathError("trust.bundle", f"{MANIFEST}: {error}") from error
+    if not isinstance(table, dict) or table.get("format") != FORMAT:
+        raise PathError("trust.format", f"{MANIFEST}: only format {FORMAT} is known")
+    return build(_Manifest, table, "trust.bundle", MANIFEST)
+
+
+def _assemble(manifest: bytes, files: Mapping[str, bytes]) -> Bundle:
+    head = _manifest(manifest)
+    crls, problems = _crls(files)
+    profiles = _profiles(files)
+    bundle = Bundle(
+        version=head.version,
+        issued=head.issued,
+        hash=hashlib.sha256(manifest).hexdigest(),
+        anchors=tuple(_certificate(files, path) for path in _under(files, "anchors/", ".pem")),
+        certificates=tuple(_certificate(files, path) for path in _under(files, "cross/", ".pem")),
+        profiles=profiles,
+        lists=tuple(_entries(files)),
+        levels=_table(files, "levels.toml", parse_levels, Levels()),
+        policy=_table(files, "policy.toml", parse_policy, TrustPolicy()),
+        crls=crls,
+        denials=tuple(d for path in _under(files, "denials/", ".toml") for d in parse_denials(files[path], path)),
+        origins=files.get("origins.json", b""),
+        problems=problems,
+    )
+    _consistent(bundle)
+    return bundle
+
+
+def _under(files: Mapping[str, bytes], folder: str, ending: str) -> list[str]:
+    return sorted(path for path in files if path.startswith(folder) and path.endswith(ending))
+
+
+def _certificate(files: Mapping[str, bytes], path: str) -> Certificate:
+    if path not in files:
+        raise PathError("trust.list", f"{path} is not in the bundle")
+    try:
+        return load_certificate(files[path])
+    except CrosshallError as error:
+        raise PathError("trust.certificate", f"{path}: {error}") from error
+
+
+def _profiles(files: Mapping[str, bytes]) -> Mapping[str, Profile]:
+    profiles: dict[str, Profile] = {}
+    keys: dict[str, str] = {}
+    for path in _under(files, "profiles/", ".toml"):
+        profile = parse_profile(files[path], path)
+        if profile.id in profiles:
+            raise PathError("trust.profile", f"{path}: id {profile.id} is there twice")
+        profiles[profile.id] = profile
+        for key in profile.keys:
+            if keys.setdefault(key, profile.id) != profile.id:
+                raise PathError("trust.profile", f"{path}: a key of {keys[key]} is claimed again")
+    return MappingProxyType(profiles)
+
+
+def _entries(files: Mapping[str, bytes]) -> Iterable[ListEntry]:
+    for path in _under(files, "lists/", ".toml"):
+        for row in parse_rows(files[path], path):
+            root, signing = _certificate(files, f"lists/{row.root}"), _certificate(files, f"lists/{row.signing}")
+            yield ListEntry(row.ca, root, signing, row.valid_from, row.valid_to, row.type_name, row.policy_prefix)
+
+
+def _table(files: Mapping[str, bytes], path: str, parse: Callable[[bytes, str], Any], empty: Any) -> Any:
+    return parse(files[path], path) if path in files else empty
+
+
+def _crls(files: Mapping[str, bytes]) -> tuple[tuple[Crl, ...], tuple[str, ...]]:
+    crls, problems = [], []
+    for path in _under(files, "crls/", ".crl"):
+        try:
+            crls.append(load_crl(files[path]))
+        except CrosshallError as error:
+            problems.append(f"{path}: {error.code}")
+    return tuple(crls), tuple(problems)
+
+
+def _consistent(bundle: Bundle) -> None:
+    for row in bundle.levels.assigned:
+        profile = bundle.profiles.get(row.ca)
+        if profile is None or profile.type(row.type) is None:
+            raise PathError("trust.levels", f"a level is assigned to {row.ca} {row.type}, which no profile has")
+    for entry in bundle.lists:
+        profile = bundle.profiles.get(entry.ca)
+        if profile is None or entry.signing.spki_sha256 not in profile.keys:
+            raise PathError("trust.list", f"entry of {entry.ca}: no profile with the signing CA's key")
