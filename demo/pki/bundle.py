@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from ca_bridge.files import write_atomically
+from ca_bridge.trust.bundle import MANIFEST, write_bundle_manifest
 from demo.pki.authorities import Authorities
 from demo.pki.keys import Key
 
@@ -61,25 +62,14 @@ def public_pem(key: Key) -> bytes:
 
 def write_manifest(bundle: Path, now: datetime) -> None:
     """`bundle.json` over every file there is; its version is the time in milliseconds, and always rises."""
-    files = sorted(path for path in bundle.rglob("*") if path.is_file() and not path.name.startswith("."))
-    listed = {
-        path.relative_to(bundle).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-        if path != bundle / "bundle.json"
-    }
-    version = max(int(now.timestamp() * 1000), _version(bundle) + 1)
-    manifest = {"format": 1, "version": version, "issued": rfc3339(now), "files": listed}
-    write_atomically(bundle / "bundle.json", (json.dumps(manifest, indent=1) + "\n").encode())
+    path = bundle / MANIFEST
+    last = int(json.loads(path.read_text("utf-8"))["version"]) if path.exists() else 0
+    write_bundle_manifest(bundle, max(int(now.timestamp() * 1000), last + 1), now)
 
 
 def rfc3339(moment: datetime) -> str:
     """RFC 3339 in UTC, whole seconds."""
     return moment.replace(microsecond=0).isoformat().replace("+00:00", "Z")
-
-
-def _version(bundle: Path) -> int:
-    path = bundle / "bundle.json"
-    return int(json.loads(path.read_text("utf-8"))["version"]) if path.exists() else 0
 
 
 def _base64url(data: bytes) -> str:
