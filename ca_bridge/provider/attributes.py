@@ -1,0 +1,77 @@
+"""The attribute endpoint: what a window is registered for, to that window, while the person is signed in.
+
+Each release is recorded first. The window shows the access token that Keycloak gave it: nothing of it is believed but
+what the realm signed, and everything that is answered comes from the bridge's own session.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ca_bridge.ceremony.services import Services
+from ca_bridge.errors import ProviderError
+from ca_bridge.provider.realm_keys import RealmKeys, check_times
+from ca_bridge.registry import Window, find_window
+from ca_bridge.types import Capacity, Identity, Session
+
+
+def release(services: Services, realm_keys: RealmKeys, authorization: str) -> dict[str, Any]:
+    """What the window behind this `Authorization` header may know of the person, recorded before it is returned.
+
+    Raises ProviderError: `provider.bearer` (no bearer token), `provider.token_form`, `provider.token_signature`,
+    `provider.token_expired`, `provider.token_claims` (issuer, type, window or subject), `provider.no_attributes` (the
+    window is registered for none), `provider.session_over`; UpstreamError `upstream.realm_keys`; StoreError.
+    """
+    claims = realm_keys.verify(_bearer(authorization))
+    check_times(claims, services.clock())
+    window = _window(services, claims)
+    subject = claims.get("crosshall_subject")
+    if not isinstance(subject, str):
+        raise ProviderError("provider.token_claims", "no crosshall_subject")
+    if not window.attributes:
+        raise ProviderError("provider.no_attributes", f"window {window.id}")
+    session = services.sessions.by_subject(window.sector, subject)
+    holder = services.sessions.holder(session.sid) if session else None
+    if session is None or holder is None:
+        raise ProviderError("provider.session_over", "no live session of that subject")
+    services.releases.record(session.person, window.id, window.attributes)
+    return {"subject": subject, "kind": session.capacity.value} | _chosen(window, session, holder.identity)
+
+
+def _bearer(authorization: str) -> str:
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token or token != token.strip():
+        raise ProviderError("provider.bearer", "no bearer token")
+    return token
+
+
+def _window(services: Services, claims: dict[str, Any]) -> Window:
+    """The registered window that the token was issued to."""
+    if claims.get("iss") != services.settings.keycloak.issuer:
+        raise ProviderError("provider.token_claims", "another issuer")
+    # Keycloak writes the kind into the payload: ID, Refresh, Logout and DPoP-bound tokens are no bearer tokens
+    if claims.get("typ") != "Bearer":
+        raise ProviderError("provider.token_claims", "not an access token")
+    azp = claims.get("azp")
+    window = find_window(services.windows(), azp) if isinstance(azp, str) else None
+    if window is None:
+        raise ProviderError("provider.token_claims", "azp is no registered window")
+    return window
+
+
+def _chosen(window: Window, session: Session, identity: Identity) -> dict[str, Any]:
+    every: dict[str, Any] = {
+        "name": identity.name,
+        "identifiers": [{"type": i.type.value, "state": i.state, "value": i.value} for i in identity.identifiers],
+        "organisation": None,
+    }
+    # a citizen's certificate may name an employer: it is told only where the person acts for it
+    if identity.organisation and session.capacity is not Capacity.CITIZEN:
+        number = identity.organisation.identifier
+        every["organisation"] = {
+            "name": identity.organisation.name,
+            "type": number.type.value,
+            "state": number.state,
+            "value": number.value,
+        }
+    return {name: every[name] for name in window.attributes}

@@ -1,0 +1,31 @@
+"""`/health`: whether this node can sign people in, and if not why, in stable codes."""
+
+from __future__ import annotations
+
+from ca_bridge.ceremony.services import Services
+from ca_bridge.errors import CrosshallError
+from ca_bridge.provider.keys import SigningKeys
+
+
+def reasons(services: Services, keys: SigningKeys) -> list[str]:
+    """Why the node is red; empty when it is well. Never raises for what it looks at."""
+    found = []
+    try:
+        snapshot = services.snapshots.current()
+        if not snapshot.bundle.anchors:
+            found.append("trust.no_anchors")
+        problem = getattr(services.snapshots, "problem", "")
+        if problem:
+            found.append(str(problem))
+    except CrosshallError as error:
+        found.append(error.code)
+    try:
+        services.store.ping()
+    except CrosshallError as error:
+        found.append(error.code)
+    try:
+        keys.ring().signing(services.clock())
+        services.windows()
+    except CrosshallError as error:
+        found.append(error.code)
+    return found
