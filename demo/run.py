@@ -74,7 +74,8 @@ Try it yourself / 自己试试
 
 In Chromium or Firefox, once:
   1. trust the demo's TLS CA (good for localhost names only): {demo.pki.tls_ca}
-     chrome://certificate-manager → Custom → Import, or: certutil -d sql:$HOME/.pki/nssdb -A -n crosshall-demo -t C,, -i {demo.pki.tls_ca}
+     in the browser's certificate settings, or:
+     certutil -d sql:$HOME/.pki/nssdb -A -n crosshall-demo -t C,, -i {demo.pki.tls_ca}
   2. import a persona (password {PIN}): {folder}/personas/<id>/persona.p12
      pk12util -d sql:$HOME/.pki/nssdb -W {PIN} -i {folder}/personas/{_FIRST}/persona.p12
   3. open a window, choose "certificate in this browser", or "USB token" for the signer
