@@ -1,0 +1,45 @@
+"""Unified login for a departmental system: an OpenID Connect relying party that is safe by default.
+
+    settings ─▶ client.RelyingParty ◀─ transport (urllib3), store (memory, SQLite)
+                    │ request → process: metadata, request, callback, grant, verify, claims   (pure)
+                    ▼
+                adapters.flask.CrosshallRP ─▶ the application's views: `rp.person`, `@rp.require(level=3)`
+
+Imports nothing but `cryptography`, `pyjwt`, `urllib3`; adapters import their framework.
+"""
+
+from relying_party_sdk.client import Arrival, Departure, RelyingParty
+from relying_party_sdk.errors import (
+    AccessError,
+    CallbackError,
+    ProviderError,
+    RequestError,
+    RPError,
+    SessionEnded,
+    SettingsError,
+    StoreError,
+    TokenError,
+)
+from relying_party_sdk.person import Attributes, Identifier, Organisation, Person, Requirement
+from relying_party_sdk.settings import Settings
+
+__all__ = [
+    "AccessError",
+    "Arrival",
+    "Attributes",
+    "CallbackError",
+    "Departure",
+    "Identifier",
+    "Organisation",
+    "Person",
+    "ProviderError",
+    "RPError",
+    "RelyingParty",
+    "RequestError",
+    "Requirement",
+    "SessionEnded",
+    "Settings",
+    "SettingsError",
+    "StoreError",
+    "TokenError",
+]

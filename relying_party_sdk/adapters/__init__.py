@@ -1,0 +1,1 @@
+"""Thin translations between the relying party and a web framework."""

@@ -1,0 +1,59 @@
+"""The client's own key: signs `private_key_jwt` assertions (RFC 7523 §2.2, OpenID Connect Core §9), shows its JWKS."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from relying_party_sdk.errors import SettingsError
+from relying_party_sdk.sealing import Random, b64, read_or_make
+
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_LIFETIME = 60
+"""Seconds an assertion can be used; it is made for one request."""
+
+
+def _make_key() -> bytes:
+    return ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+class ClientKey:
+    """An ES256 key in a file of the window's own; made on first use, mode 0600. Raises SettingsError `rp.key_file`."""
+
+    def __init__(self, path: Path, random: Random) -> None:
+        raw = read_or_make(path, _make_key)
+        try:
+            key = serialization.load_pem_private_key(raw, password=None)
+        except (ValueError, TypeError) as error:
+            raise SettingsError("rp.key_file", f"{path} is no unencrypted PEM private key") from error
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+            raise SettingsError("rp.key_file", f"{path} is no key on P-256")
+        self._key = key
+        self._random = random
+        numbers = key.public_key().public_numbers()
+        coordinates = {"crv": "P-256", "kty": "EC", "x": b64(numbers.x.to_bytes(32)), "y": b64(numbers.y.to_bytes(32))}
+        canonical = json.dumps(coordinates, separators=(",", ":"), sort_keys=True)
+        self.kid = b64(hashlib.sha256(canonical.encode()).digest())  # RFC 7638
+        self.jwks: Mapping[str, Any] = {"keys": [{**coordinates, "kid": self.kid, "use": "sig", "alg": "ES256"}]}
+
+    def assertion(self, client_id: str, audience: str, now: float) -> Mapping[str, str]:
+        """Form fields that authenticate the client to `audience` (the issuer), good for 60 seconds and one use."""
+        claims = {
+            "iss": client_id,
+            "sub": client_id,
+            "aud": audience,
+            "jti": b64(self._random(16)),
+            "iat": int(now),
+            "exp": int(now) + _LIFETIME,
+        }
+        token = jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": self.kid})
+        return {"client_id": client_id, "client_assertion_type": ASSERTION_TYPE, "client_assertion": token}

@@ -1,0 +1,58 @@
+"""The tree of errors of the relying party, each with a stable code that begins with `rp.`.
+
+    RPError
+    ├── SettingsError   rp.settings rp.key_file                  the window's own set-up
+    ├── StoreError      rp.store                                 the window's session store
+    ├── ProviderError   rp.provider_… rp.metadata rp.issuer rp.attributes   the provider is down, or answers wrongly
+    ├── CallbackError   rp.callback… rp.state rp.other_browser rp.denied    the way back from the provider
+    ├── TokenError      rp.token_… rp.claims rp.logout_…         a token that is refused
+    ├── SessionEnded    rp.session_ended                         the provider says that the session is over
+    ├── AccessError     rp.sign_in_required rp.level_… rp.max_age_… rp.rung_unmet   what a page asks for
+    └── RequestError    rp.form_not_sent rp.cross_site           a request that is not carried out
+
+What a person reads of a code (four languages: why, and what to do) lies in `messages.json`; `detail` is for the
+operator's log and never says who the person is.
+"""
+
+from __future__ import annotations
+
+
+class RPError(Exception):
+    """Any refusal or fault of the relying party; `code` is stable, `detail` is for operators."""
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(f"{code}: {detail}" if detail else code)
+        self.code = code
+        self.detail = detail
+
+
+class SettingsError(RPError):
+    """Settings or key files that are missing, contradictory or unsafe."""
+
+
+class StoreError(RPError):
+    """The session store cannot be read or written."""
+
+
+class ProviderError(RPError):
+    """The provider (or the attribute endpoint) is unreachable, slow, or answers what it must not."""
+
+
+class CallbackError(RPError):
+    """The browser came back from the provider in a way that is refused."""
+
+
+class TokenError(RPError):
+    """A token whose signature or content is refused."""
+
+
+class SessionEnded(RPError):  # noqa: N818 - a state, not a fault
+    """The provider says that the session is over (RFC 6749 §5.2 `invalid_grant` at refresh)."""
+
+
+class AccessError(RPError):
+    """A page asks for a session, level, freshness or rung that the person does not have now."""
+
+
+class RequestError(RPError):
+    """A request that the adapter does not carry out, and says so."""

@@ -1,0 +1,159 @@
+"""Who stands at the window: a typed value, and what a page may require of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from relying_party_sdk.errors import AccessError, ProviderError, RPError
+
+RUNGS = ("fresh", "near", "day", "days", "closed")
+"""Rungs of the offline ladder, best first."""
+_AHEAD = 60
+"""Seconds by which the bridge's clock may be ahead of ours; a sign-in further in the future is not fresh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """One identity number: its type (`cn-id`, `hkid`, …), the issuing state, the normalised number."""
+
+    type: str
+    state: str
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    """The organisation an operator acts for."""
+
+    name: str
+    type: str = ""
+    state: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What the window is registered to learn; whatever it is not registered for is empty. Never logged."""
+
+    name: str = field(default="", repr=False)
+    identifiers: tuple[Identifier, ...] = field(default=(), repr=False)
+    organisation: Organisation | None = field(default=None, repr=False)
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> Attributes:
+        """From the attribute endpoint's JSON. Raises ProviderError `rp.attributes` for another shape."""
+        try:
+            name, rows, body = raw.get("name") or "", raw.get("identifiers") or [], raw.get("organisation")
+            identifiers = tuple(Identifier(_text(r["type"]), _text(r["state"]), _text(r["value"])) for r in rows)
+            organisation = Organisation(**{k: _text(v) for k, v in body.items()}) if body else None
+            return cls(_text(name), identifiers, organisation)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ProviderError("rp.attributes", "the attribute endpoint answers in another shape") from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def _nothing() -> Attributes:
+    return Attributes()
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person in a capacity, as this window knows them.
+
+    `subject` is pairwise and stable: the key for the window's own accounts. Times are aware UTC.
+    """
+
+    subject: str = field(repr=False)
+    kind: str
+    """citizen, officer or operator"""
+    level: int
+    domain: str
+    auth_time: datetime
+    checked_at: datetime
+    status_issued_at: datetime
+    rung: str
+    fetch: Callable[[], Attributes] = field(default=_nothing, repr=False, compare=False)
+
+    @classmethod
+    def read(cls, claims: Mapping[str, Any], fetch: Callable[[], Attributes] = _nothing) -> Person:
+        """From claims that `check_claims` let pass."""
+        return cls(
+            subject=claims["crosshall_subject"],
+            kind=claims["crosshall_kind"],
+            level=claims["crosshall_level"],
+            domain=claims["crosshall_domain"],
+            auth_time=_moment(claims["crosshall_auth_time"]),
+            checked_at=_moment(claims["crosshall_checked_at"]),
+            status_issued_at=_moment(claims["crosshall_status_issued_at"]),
+            rung=claims["crosshall_rung"],
+            fetch=fetch,
+        )
+
+    @property
+    def short(self) -> str:
+        """First characters of the subject, for a person to compare by eye; not unique."""
+        return self.subject[:11]
+
+    def status_age(self, now: datetime | None = None) -> float:
+        """Age in seconds of the revocation status the sign-in rests on, computed at use."""
+        return ((now or datetime.now(UTC)) - self.status_issued_at).total_seconds()
+
+    def attributes(self) -> Attributes:
+        """What the window is registered to learn, fetched once per session. Raises ProviderError `rp.attributes`, …"""
+        return self.fetch()
+
+
+def _moment(seconds: int) -> datetime:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError, ValueError) as error:
+        raise ProviderError("rp.provider_answer", "a time out of range") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What a page asks: a level (1–4), optionally the age of the sign-in in seconds, and the worst rung allowed."""
+
+    level: int = 1
+    max_age: int | None = None
+    rung: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.level not in (1, 2, 3, 4):
+            raise ValueError("level is 1, 2, 3 or 4")
+        if self.max_age is not None and self.max_age < 30:  # a sign-in takes that long: it could never be met
+            raise ValueError("max_age is at least 30 seconds")
+        if self.rung is not None and self.rung not in RUNGS:
+            raise ValueError(f"rung is one of {RUNGS}")
+
+    def unmet(self, person: Person, now: float) -> RPError | None:
+        """Why `person` does not meet it now (seconds since 1970): AccessError `rp.rung_unmet`, `rp.level_unmet`,
+        `rp.max_age_unmet`; None when met."""
+        if self.rung is not None and RUNGS.index(person.rung) > RUNGS.index(self.rung):
+            return AccessError("rp.rung_unmet", f"rung {person.rung}, asked {self.rung}")
+        if person.level < self.level:
+            return AccessError("rp.level_unmet", f"level {person.level}, asked {self.level}")
+        age = now - person.auth_time.timestamp()
+        if self.max_age is not None and not -_AHEAD <= age <= self.max_age:
+            return AccessError("rp.max_age_unmet", f"not signed in within the last {self.max_age} s")
+        return None
+
+    def challenge(self, error: RPError) -> str:
+        """The `WWW-Authenticate` value for an API or a script (RFC 9470 §3, RFC 6750 §3)."""
+        if error.code == "rp.sign_in_required":
+            parts = ["Bearer"]
+        else:
+            parts = ['Bearer error="insufficient_user_authentication"']
+        asked = [f'acr_values="urn:crosshall:loa:{self.level}"'] if self.level > 1 else []
+        asked += [f'max_age="{self.max_age}"'] if self.max_age is not None else []
+        if not asked:
+            return parts[0]
+        return f"{parts[0]}{',' if '=' in parts[0] else ''} {', '.join(asked)}"

@@ -1,0 +1,106 @@
+"""Sessions: the browser holds a sealed opaque identifier, the store holds the tokens, sealed, under its hash.
+
+Found again by `sid` and `sub` through keyed tags, so that a sign-out reaches every process. A session that was ended
+cannot be written back by a refresh that was under way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from relying_party_sdk.sealing import Random, Sealer, b64, digest, unb64
+from relying_party_sdk.settings import Settings
+from relying_party_sdk.stores.protocol import Clock, Store
+
+_KIND = "session"
+ATTRIBUTES = "attributes"
+"""Kind of the attributes cached for a session; they end with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One signed-in browser. Times are seconds since 1970 (UTC)."""
+
+    key: str
+    """SHA-256 of the identifier: the store's key, useless as a cookie."""
+    sub: str = field(repr=False)
+    sid: str | None
+    nonce: str = field(repr=False)
+    claims: Mapping[str, Any] = field(repr=False)
+    """The claims of the contract, checked."""
+    id_token: str = field(repr=False)
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    access_expires: float
+    checked_at: float
+    """When the provider last confirmed the session."""
+    expires: float
+
+
+class Sessions:
+    """All sessions of one relying party. Raises StoreError `rp.store`."""
+
+    def __init__(self, settings: Settings, store: Store, sealer: Sealer, clock: Clock, random: Random) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._clock = clock
+        self._random = random
+        self._cookie = settings.cookie("session")
+
+    def new_id(self) -> str:
+        """An identifier for a new session: 256 bits."""
+        return b64(self._random(32))
+
+    def create(self, identifier: str, session: Session) -> str:
+        """Keep a new session; returns the cookie's value."""
+        tags = [self._sealer.name("sub", session.sub)]
+        tags += [self._sealer.name("sid", session.sid)] if session.sid else []
+        self._store.put(_KIND, session.key, self._dump(session), session.expires, tags)
+        return b64(self._sealer.seal(self._cookie, identifier.encode()))
+
+    def key_of(self, cookie: str) -> str | None:
+        """The store's key for a cookie; None for one that is forged, cut, of another key, or too long."""
+        if not 0 < len(cookie) <= 512:
+            return None
+        try:
+            identifier = self._sealer.open(self._cookie, unb64(cookie))
+        except ValueError:
+            return None
+        return digest(identifier.decode()) if identifier is not None else None
+
+    def get(self, key: str) -> Session | None:
+        """The live session under `key`."""
+        raw = self._store.get(_KIND, key)
+        opened = self._sealer.open(f"{_KIND}:{key}", raw) if raw is not None else None
+        return Session(**json.loads(opened)) if opened is not None else None
+
+    def replace(self, session: Session, *, lock: str, token: int) -> bool:
+        """Write a refreshed session back; False when it was ended meanwhile or the lock has passed on."""
+        return self._store.put_fenced(_KIND, session.key, self._dump(session), lock=lock, token=token)
+
+    def end(self, key: str) -> bool:
+        """End one session; its attributes go with it."""
+        self._store.delete(ATTRIBUTES, key)
+        return self._store.delete(_KIND, key)
+
+    def end_by(self, *, sid: str | None, sub: str | None) -> int:
+        """End every session that carries all that is given; how many there were."""
+        found = [set(self._store.find(_KIND, self._sealer.name(u, v))) for u, v in (("sid", sid), ("sub", sub)) if v]
+        return sum(self.end(key) for key in set.intersection(*found)) if found else 0
+
+    def keep_attributes(self, session: Session, raw: Mapping[str, Any]) -> None:
+        """Cache what the attribute endpoint said, sealed, for the session at most."""
+        sealed = self._sealer.seal(f"{ATTRIBUTES}:{session.key}", json.dumps(raw).encode())
+        self._store.put(ATTRIBUTES, session.key, sealed, session.expires)
+
+    def attributes(self, session: Session) -> Mapping[str, Any] | None:
+        """What was cached, if anything."""
+        raw = self._store.get(ATTRIBUTES, session.key)
+        opened = self._sealer.open(f"{ATTRIBUTES}:{session.key}", raw) if raw is not None else None
+        return dict(json.loads(opened)) if opened is not None else None
+
+    def _dump(self, session: Session) -> bytes:
+        return self._sealer.seal(f"{_KIND}:{session.key}", json.dumps(asdict(session)).encode())

@@ -1,0 +1,59 @@
+"""What a person reads of an error: `messages.json`, four languages, why and what to do."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+LANGUAGES = ("zh-Hans", "zh-Hant", "en", "pt")
+"""In the order of preference when the browser names none of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """HTTP status of an error's page, why it is shown, what the person can do."""
+
+    status: int
+    say: str
+    do: str
+
+
+@functools.cache
+def catalogue() -> Mapping[str, Mapping[str, Any]]:
+    """Every code with its status and words; a code that reads like another one names it in `like`."""
+    text = resources.files("relying_party_sdk").joinpath("messages.json").read_text("utf-8")
+    raw: dict[str, dict[str, Any]] = json.loads(text)
+    return {code: {**raw[entry["like"]], **entry} if "like" in entry else entry for code, entry in raw.items()}
+
+
+def words(code: str, language: str) -> Words:
+    """The words for `code`; a code without an entry reads as a general fault."""
+    entry = catalogue().get(code) or catalogue()["rp.fault"]
+    say, do = entry["say"], entry["do"]
+    return Words(entry["status"], say.get(language, say["zh-Hans"]), do.get(language, do["zh-Hans"]))
+
+
+def pick_language(accept: str) -> str:
+    """The best of `LANGUAGES` for an `Accept-Language` header (RFC 9110 §12.5.4, RFC 4647 §3.4); simplified by default."""
+    wanted: list[tuple[float, int, str]] = []
+    for place, part in enumerate(accept[:500].split(",")):
+        tag, _, weight = part.strip().partition(";q=")
+        try:
+            wanted.append((-float(weight or 1), place, tag.lower()))
+        except ValueError:
+            continue
+    for weight, _, tag in sorted(wanted):
+        found = _language(tag)
+        if found and weight < 0:
+            return found
+    return LANGUAGES[0]
+
+
+def _language(tag: str) -> str:
+    if tag.startswith("zh"):
+        return "zh-Hant" if any(part in ("hant", "hk", "mo", "tw") for part in tag.split("-")) else "zh-Hans"
+    return tag[:2] if tag[:2] in ("en", "pt") and tag[2:3] in ("", "-") else ""
