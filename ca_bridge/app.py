@@ -1,1 +1,162 @@
-"""Puts the bridge together: settings → services → the WSGI application."""
+"""The bridge as one WSGI application, and the watcher beside it: `gunicorn "ca_bridge.app:from_environment()"`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from ca_bridge import web
+from ca_bridge.ceremony.services import PersonKeys, Services, Snapshots
+from ca_bridge.errors import ConfigError, CrosshallError
+from ca_bridge.identity.keys import PersonKeys as NodePersonKeys
+from ca_bridge.provider import front, logs
+from ca_bridge.provider.http import HttpClient
+from ca_bridge.provider.keys import SigningKeys, create_ring
+from ca_bridge.provider.logout import LogoutSender
+from ca_bridge.provider.realm_keys import RealmKeys
+from ca_bridge.provider.routes import blueprint
+from ca_bridge.provider.server import Provider
+from ca_bridge.provider.tokens import Tokens
+from ca_bridge.provider.watcher import Watcher
+from ca_bridge.provider.windows import WindowFiles
+from ca_bridge.settings import Settings, load_settings
+from ca_bridge.store import Box, Store, migrate, open_store
+from ca_bridge.store.logouts import Logouts
+from ca_bridge.store.people import People
+from ca_bridge.store.releases import Releases
+from ca_bridge.store.sessions import Sessions
+from ca_bridge.types import Clock, utc_now
+from ca_bridge.verdict.snapshot import SnapshotSource
+
+SETTINGS_VARIABLE = "CROSSHALL_SETTINGS"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What app and watcher are made of."""
+
+    services: Services
+    keys: SigningKeys
+    tokens: Tokens
+    realm_keys: RealmKeys
+
+
+def build(
+    settings: Settings,
+    *,
+    clock: Clock = utc_now,
+    http: HttpClient | None = None,
+    snapshots: Snapshots | None = None,
+    person_keys: PersonKeys | None = None,
+    store: Store | None = None,
+) -> Parts:
+    """The parts for `settings`; what is given takes the place of the real one. Raises ConfigError, StoreError."""
+    folder = settings.bridge.keys
+    http = http or HttpClient(settings.keycloak.ca_file)
+    store = store or open_store(settings.database.url, Box.from_file(folder / "attributes"), clock)
+    create_ring(folder / "signing", clock())
+    keys = SigningKeys(folder / "signing", clock)
+    sender: list[LogoutSender] = []
+
+    def deliver() -> int:
+        return sender[0].deliver()
+
+    services = Services(
+        settings=settings,
+        clock=clock,
+        store=store,
+        sessions=Sessions(store, settings.bridge.session_seconds),
+        people=People(store),
+        releases=Releases(store),
+        snapshots=snapshots or SnapshotSource(settings.node.bundle, clock),
+        person_keys=person_keys or NodePersonKeys(_secret(folder / "master")),
+        windows=WindowFiles(settings.node.state, clock),
+        deliver_logouts=deliver,
+    )
+    tokens = Tokens(services, keys)
+    sender.append(LogoutSender(settings.keycloak.logout_url, Logouts(store), tokens, http))
+    return Parts(services, keys, tokens, RealmKeys(settings.keycloak.jwks_url, http, clock))
+
+
+def create_app(settings: Settings, parts: Parts | None = None) -> Flask:
+    """The application for `settings`. Raises ConfigError, StoreError: a bridge that could not work does not start."""
+    parts = parts or build(settings)
+    app = Flask("ca_bridge", static_folder=None)
+    app.config.update(
+        MAX_CONTENT_LENGTH=front.MAX_BODY,
+        MAX_FORM_MEMORY_SIZE=front.MAX_BODY,
+        MAX_FORM_PARTS=50,
+    )
+    parts.services.install(app)
+    front.install(app, parts.services)
+    web.register(app)
+    provider = Provider(app, parts.services, parts.realm_keys, parts.tokens)
+    app.register_blueprint(blueprint(provider, parts.keys))
+    scheme = urlsplit(settings.bridge.issuer).scheme
+    # nginx sets X-Forwarded-For itself, whatever a client sent
+    app.wsgi_app = front.Scheme(ProxyFix(app.wsgi_app, x_for=1, x_proto=0), scheme)  # type: ignore[method-assign]
+    return app
+
+
+def from_environment() -> Flask:
+    """The application for the settings file named in `CROSSHALL_SETTINGS`; the database is brought to this version."""
+    settings = environment_settings()
+    logs.configure()
+    bring_up(settings)
+    return create_app(settings)
+
+
+def run_watcher(settings: Settings, stop: threading.Event | None = None) -> None:
+    """Watch until SIGTERM, SIGINT or `stop`: a tick every `rejudge_seconds`; a failed one is logged and repeated."""
+    stop = stop or threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+    logs.configure()
+    bring_up(settings)
+    parts = build(settings)
+    watcher = Watcher(parts.services, settings.bridge.keys / "signing")
+    while not stop.is_set():
+        try:
+            done = watcher.tick()
+            if done.judged or done.told or done.purged:
+                _log.info("watched", extra={"judged": done.judged, "ended": done.ended, "told": done.told})
+        except CrosshallError as error:
+            _log.error("watcher", extra={"code": error.code, "detail": error.detail})
+        stop.wait(settings.bridge.rejudge_seconds)
+    try:
+        watcher.stop()
+    except CrosshallError as error:
+        _log.warning("watcher stopped without giving its lock back", extra={"code": error.code})
+
+
+def environment_settings() -> Settings:
+    """The settings of the file in `CROSSHALL_SETTINGS`. Raises ConfigError `config.missing`, `config.invalid`."""
+    named = os.environ.get(SETTINGS_VARIABLE)
+    if not named:
+        raise ConfigError("config.missing", f"{SETTINGS_VARIABLE} names no settings file")
+    return load_settings(Path(named))
+
+
+def bring_up(settings: Settings) -> None:
+    """Bring the database to this version; while it cannot be reached the bridge starts all the same, and is red."""
+    try:
+        migrate(settings.database.url)
+    except CrosshallError as error:
+        _log.error("database not migrated", extra={"code": error.code, "detail": error.detail})
+
+
+def _secret(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError("config.key", f"cannot read {path}: {error.strerror}") from error

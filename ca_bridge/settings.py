@@ -73,6 +73,8 @@ class Keycloak(_Section):
     """Address for calls between servers, `http://127.0.0.1:…`: token keys, logout, admin."""
     client_id: str = "keycloak"
     alias: str = "bridge"
+    ca_file: Path | None = None
+    """Certificates that `internal` is checked against when it is https; none: the machine's own."""
     admin_user: str = "admin"
     admin_password_file: Path = Path("state/keys/keycloak-admin")
 

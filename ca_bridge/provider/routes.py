@@ -6,7 +6,7 @@ import logging
 from urllib.parse import urlencode, urlsplit
 
 from authlib.oauth2 import OAuth2Error
-from flask import Blueprint, Response, abort, jsonify, redirect, request
+from flask import Blueprint, Response, abort, g, jsonify, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from ca_bridge.ceremony.services import Services
@@ -21,6 +21,7 @@ from ca_bridge.store.sessions import SIGNED_OUT
 from ca_bridge.types import LEVELS, Session, loa
 
 JWKS_SECONDS = 60
+_STRANGERS = ("provider.bearer", "provider.token_form", "provider.token_signature")
 _log = logging.getLogger(__name__)
 
 
@@ -135,6 +136,8 @@ class Routes:
         except CrosshallError as error:
             _log.warning("token request failed", extra={"code": error.code, "detail": error.detail})
             answer = _json_error(503, "temporarily_unavailable", error.code)
+        if answer.status_code == 400 and (answer.get_json(silent=True) or {}).get("error") == "invalid_client":
+            g.stranger = True
         answer.headers["Cache-Control"] = "no-store"
         return answer
 
@@ -172,6 +175,7 @@ class Routes:
             answer = jsonify(attributes.release(services, keys, request.headers.get("Authorization", "")))
         except ProviderError as error:
             _log.info("attributes refused", extra={"code": error.code, "detail": error.detail})
+            g.stranger = error.code in _STRANGERS
             answer = _bearer_error(error)
         except CrosshallError as error:
             _log.warning("attributes failed", extra={"code": error.code, "detail": error.detail})

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -65,6 +65,17 @@ class Holder:
 
     leaf: bytes = field(repr=False)
     identity: Identity = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """A session's certificate, judged again and accepted."""
+
+    sid: str
+    certificate_key: str
+    checked_at: datetime
+    status_issued_at: datetime | None
+    rung: str
 
 
 class Sessions:
@@ -133,16 +144,15 @@ class Sessions:
         with self._database.read() as connection:
             return tuple(_session(row._asdict(), {}) for row in connection.execute(query))
 
-    def rechecked(
-        self, sid: str, certificate_key: str, checked_at: datetime, status_issued_at: datetime | None, rung: str
-    ) -> None:
-        """Note that the certificate was judged again and accepted, if the session still stands on that certificate."""
+    def rechecked(self, checks: Iterable[Recheck]) -> None:
+        """Note certificates that were judged again and accepted, where the session still stands on that certificate."""
         with self._database.write() as connection:
-            connection.execute(
-                sa.update(sessions)
-                .where(sessions.c.sid == sid, sessions.c.certificate_key == certificate_key)
-                .values(checked_at=checked_at, status_issued_at=status_issued_at, rung=rung)
-            )
+            for check in checks:
+                connection.execute(
+                    sa.update(sessions)
+                    .where(sessions.c.sid == check.sid, sessions.c.certificate_key == check.certificate_key)
+                    .values(checked_at=check.checked_at, status_issued_at=check.status_issued_at, rung=check.rung)
+                )
 
     def end(self, sid: str, reason: str) -> int:
         """End the session and every other one of its person, and queue one logout of them; returns how many ended.

@@ -1,0 +1,143 @@
+"""The watcher: judges the certificates of live sessions again, ends what is refused now, tells Keycloak, purges.
+
+Judged again: at once when the snapshot changes (a CRL, a denial, a domain switched off), and every five minutes
+whatever happens, for certificates and CRLs also run out. One watcher works at a time (a lock of the store, renewed at each page
+of sessions); another takes over within `LEASE_SECONDS` and begins with a full round.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ca_bridge.ceremony.services import Services
+from ca_bridge.errors import StoreError
+from ca_bridge.provider.keys import drop_old
+from ca_bridge.store.sessions import Recheck
+from ca_bridge.types import Session
+
+if TYPE_CHECKING:
+    from ca_bridge.verdict.snapshot import Snapshot
+
+LOCK = "watcher"
+LEASE_SECONDS = 30
+EVERY = timedelta(minutes=5)
+PURGE_EVERY = timedelta(minutes=1)
+PAGE = 100
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one tick did."""
+
+    judged: int = 0
+    ended: int = 0
+    told: int = 0
+    purged: int = 0
+
+
+class Watcher:
+    """One process's watcher; `tick` is called every `rejudge_seconds`."""
+
+    def __init__(self, services: Services, signing: Path) -> None:
+        self._services = services
+        self._signing = signing
+        self._hash = ""
+        self._judged_at: datetime | None = None
+        self._purged_at: datetime | None = None
+        self._token: int | None = None
+
+    def tick(self) -> Round:
+        """Do what is due. Raises CrosshallError when store or bundle fails: nothing is half done, tick again."""
+        done = Round(told=self._services.deliver_logouts())
+        if not self._hold():
+            return done
+        done = self._purge_if_due(done)
+        done = self._judge_if_due(done)
+        if done.ended or done.purged:
+            done = replace(done, told=done.told + self._services.deliver_logouts())
+        return done
+
+    def stop(self) -> None:
+        """Let another watcher go on at once. Raises StoreError."""
+        if self._token is not None:
+            self._services.store.unlock(LOCK, self._token)
+            self._token = None
+
+    def _hold(self) -> bool:
+        if self._extend():
+            return True
+        self._token = self._services.store.lock(LOCK, LEASE_SECONDS)
+        self._hash = ""  # what another did meanwhile is not known here: begin with a full round
+        return self._token is not None
+
+    def _extend(self) -> bool:
+        return self._token is not None and self._services.store.extend(LOCK, self._token, LEASE_SECONDS)
+
+    def _judge_if_due(self, done: Round) -> Round:
+        services = self._services
+        now = services.clock()
+        snapshot = services.snapshots.current()
+        if snapshot.hash == self._hash and self._judged_at is not None and abs(now - self._judged_at) < EVERY:
+            return done
+        judged = ended = 0
+        after = ""
+        while page := services.sessions.live(after, PAGE):
+            judged += len(page)
+            ended += judge(services, snapshot, page, now)
+            after = page[-1].sid
+            if not self._extend():
+                return replace(done, judged=judged, ended=ended)  # another has taken over, and begins anew
+        self._hash, self._judged_at = snapshot.hash, now
+        return replace(done, judged=judged, ended=ended)
+
+    def _purge_if_due(self, done: Round) -> Round:
+        services = self._services
+        now = services.clock()
+        if self._purged_at is not None and abs(now - self._purged_at) < PURGE_EVERY:
+            return done
+        over = services.sessions.purge(now)
+        services.store.purge(now)
+        services.releases.purge(now)
+        drop_old(self._signing, now)
+        self._purged_at = now
+        return replace(done, purged=over)
+
+
+def judge(services: Services, snapshot: Snapshot, page: Sequence[Session], now: datetime) -> int:
+    """Judge the certificates of these sessions by one snapshot; returns how many sessions ended."""
+    good: list[Recheck] = []
+    ended = 0
+    for session in page:
+        refusal = _refusal(services, snapshot, session, now, good)
+        if refusal:
+            number = services.sessions.end_refused(session.sid, session.certificate_key, refusal)
+            ended += number
+            _log.info("session ended", extra={"code": refusal, "sessions": number, "snapshot": snapshot.hash})
+    if good:
+        services.sessions.rechecked(good)
+    return ended
+
+
+def _refusal(services: Services, snapshot: Snapshot, session: Session, now: datetime, good: list[Recheck]) -> str:
+    """Why the session may not go on; empty when it may, and is then added to `good`."""
+    try:
+        holder = services.sessions.holder(session.sid)
+    except StoreError as error:
+        if error.code != "store.sealed":
+            raise
+        return error.code  # what does not open can never be judged again
+    if holder is None:
+        return ""  # ended meanwhile
+    verdict = snapshot.judge(holder.leaf, now)
+    if not verdict.accepted:
+        return verdict.code
+    if verdict.level < session.level:
+        return "policy.level"  # what the province now allows this certificate is less than the session says
+    good.append(Recheck(session.sid, session.certificate_key, now, verdict.status_issued_at, session.rung))
+    return ""
