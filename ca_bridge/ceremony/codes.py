@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 
 LIFETIME = timedelta(seconds=60)
 _CODE = "code"
-_PROVEN = "proven"
 
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """Possession of the key of `leaf` was proved at `at` (aware UTC), by `way`. Nothing is said of whether `leaf` is any good."""
+    """Possession of the key of `leaf` was proved at `at` (aware UTC), by `way`; `leaf` itself is not judged yet."""
 
     leaf: bytes = field(repr=False)
     """DER, as it arrived."""
@@ -40,7 +39,7 @@ def issue(
 ) -> str:
     """A code for `proven` in transaction `tx`, good once, until 60 s after `now`."""
     code = secret()
-    store.put(_CODE, code, {"transaction": tx.id, **_pack(proven)}, min(now + LIFETIME, tx.expires))
+    store.put(_CODE, code, {"transaction": tx.id, **pack(proven)}, min(now + LIFETIME, tx.expires))
     return code
 
 
@@ -52,30 +51,14 @@ def redeem(store: Store, tx: Transaction, code: str) -> Proven:
     raw = store.take(_CODE, code) if code else None
     if raw is None or raw["transaction"] != tx.id:
         raise CeremonyError("ceremony.code", "unknown, used, expired, or of another transaction")
-    return _unpack(raw)
+    return unpack(raw)
 
 
-def remember(store: Store, tx: Transaction, proven: Proven) -> None:
-    """Keep `proven` with its transaction while the person answers a question (capacity, someone else signed in)."""
-    store.put(_PROVEN, tx.id, _pack(proven), tx.expires)
-
-
-def remembered(store: Store, tx: Transaction) -> Proven:
-    """What `remember` kept. Raises CeremonyError `ceremony.no_proof` when nothing was proved in this transaction."""
-    raw = store.get(_PROVEN, tx.id)
-    if raw is None:
-        raise CeremonyError("ceremony.no_proof", "no proof of possession in this transaction")
-    return _unpack(raw)
-
-
-def forget(store: Store, tx: Transaction) -> None:
-    """Drop what `remember` kept."""
-    store.delete(_PROVEN, tx.id)
-
-
-def _pack(proven: Proven) -> dict[str, Any]:
+def pack(proven: Proven) -> dict[str, Any]:
+    """`proven` as the store keeps it."""
     return {"leaf": b64encode(proven.leaf).decode(), "way": proven.way.value, "at": proven.at.isoformat()}
 
 
-def _unpack(raw: Mapping[str, Any]) -> Proven:
+def unpack(raw: Mapping[str, Any]) -> Proven:
+    """The inverse of `pack`."""
     return Proven(b64decode(raw["leaf"]), Way(raw["way"]), datetime.fromisoformat(raw["at"]))

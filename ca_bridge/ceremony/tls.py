@@ -55,7 +55,7 @@ def presented(headers: Mapping[str, str], secret: str) -> Presented:
 
 
 def channel_secret(file: Path) -> str:
-    """The secret in `file`, read again when the file changes. Raises ConfigError `config.channel`: absent or too short."""
+    """The secret in `file`, read again when the file changes. Raises ConfigError `config.channel`."""
     try:
         return _read_secret(file, file.stat().st_mtime_ns)
     except OSError as error:

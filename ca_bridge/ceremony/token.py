@@ -56,10 +56,8 @@ class Proof:
     """base64url."""
 
 
-def ask(
-    store: Store, tx: Transaction, origin: str, now: datetime, *, secret: Callable[[], str] = new_secret
-) -> Asked:
-    """A new challenge for `tx`, in place of an earlier one, good until 60 s after `now` (aware UTC) or the end of `tx`."""
+def ask(store: Store, tx: Transaction, origin: str, now: datetime, *, secret: Callable[[], str] = new_secret) -> Asked:
+    """A new challenge for `tx`, in place of an earlier one, good until 60 s after `now` (aware UTC)."""
     expires = min(now + LIFETIME, tx.expires).replace(microsecond=0)
     asked = Asked(origin, tx.id, secret(), expires)
     store.put(_KIND, tx.id, {"origin": origin, "nonce": asked.nonce, "expires": expires.isoformat()}, expires)
@@ -67,7 +65,7 @@ def ask(
 
 
 def read_proof(raw: Any) -> Proof:
-    """The proof in a decoded JSON body. Raises CeremonyError `ceremony.proof_form`: fields missing, not texts, too long."""
+    """The proof in a decoded JSON body. Raises CeremonyError `ceremony.proof_form`: absent, no text, too long."""
     fields = [raw.get(name) if isinstance(raw, dict) else None for name in ("certificate", "algorithm", "signature")]
     certificate, algorithm, signature = (value if isinstance(value, str) else "" for value in fields)
     if not (0 < len(certificate) <= MAX_CERTIFICATE and algorithm and 0 < len(signature) <= MAX_SIGNATURE):
@@ -78,7 +76,7 @@ def read_proof(raw: Any) -> Proof:
 def prove(
     store: Store, tx: Transaction, proof: Proof, sm2_id: Callable[[Certificate, datetime], str], now: datetime
 ) -> Proven:
-    """Possession of the certificate's key, proved for this transaction; the challenge is gone afterwards, proved or not.
+    """Possession of the certificate's key, proved for this transaction; the challenge is gone, proved or not.
 
     `sm2_id` names the holder's distinguishing ID for a certificate with an SM2 key (its CA's profile says it).
     Raises CeremonyError `ceremony.challenge` (none open: expired, used, never asked), `ceremony.proof_form`; InputError

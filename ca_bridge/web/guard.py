@@ -26,10 +26,11 @@ CSRF_HEADER = "X-Crosshall-CSRF"
 LABEL = 26
 """Length of the random label of a certificate host: 26 characters of base32 are 130 bits."""
 
-_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
+_SECRET = re.compile(r"[A-Za-z0-9_-]{43,64}")
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src {connect}; "
-    "form-action {form}; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    "form-action {form}; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
 
@@ -39,12 +40,12 @@ def is_hall(bridge: Bridge, host: str) -> bool:
 
 
 def is_certificate_host(bridge: Bridge, host: str) -> bool:
-    """Whether `host` is the certificate host: exactly, or one random label before it when the setting begins with `*.`"""
+    """Whether `host` is the certificate host: as set, with one random label in the place of a leading `*`."""
     host, pattern = host.lower(), bridge.certificate_host.lower()
     if not pattern.startswith("*."):
         return host == pattern
     label, _, rest = host.partition(".")
-    return rest == pattern[2:] and re.fullmatch(r"[a-z2-7]{%d}" % LABEL, label) is not None
+    return rest == pattern[2:] and re.fullmatch(rf"[a-z2-7]{{{LABEL}}}", label) is not None
 
 
 def cookie(name: str) -> str:

@@ -1,53 +1,107 @@
-"""Pages: one way to render, one page for every refusal."""
+"""Pages: one way to render, one page for every refusal, one to go on."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Response, current_app, g, jsonify, make_response, render_template, request
 
-from ca_bridge.errors import CrosshallError, catalogue, words
+from ca_bridge.ceremony.services import services
+from ca_bridge.errors import LANGUAGES, CrosshallError, catalogue, words
 from ca_bridge.web import language
 
 FAULT = 500
+_NUMBER = re.compile(r"[A-Za-z0-9-]{8,64}")
+_TRANSACTION = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def page(template: str, status: int = 200, **values: Any) -> Response:
-    """`template` in the person's language; never cached, with the headers of `ca_bridge.web.guard`."""
-    return make_response(render_template(template, **values), status)
+    """`template` in the person's language."""
+    shown = {
+        "t": language.text,
+        "lang": language.current(),
+        "asset": asset,
+        "switch": values.pop("switch", None) or switch_links(request.path),
+        **values,
+    }
+    return language.keep_choice(make_response(render_template(template, **shown), status))
 
 
-def refusal(error: CrosshallError, *, back: str = "") -> Response:
+def refusal(error: CrosshallError, *, transaction: str = "") -> Response:
     """What a person reads when `error` stopped them: why, what to do, the request's number, the code.
 
-    Callers that ask for JSON get `{"code", "say", "do", "request"}`. `back` is a path of our own to start over from.
-    The error's `detail` is never shown.
+    Callers that send or ask for JSON get `{"code", "say", "do", "request"}`. `transaction`: the sign-in that can be
+    tried again, when there is one. The error's `detail` is never shown.
     """
     entry = catalogue().get(error.code)
     status = entry.status if entry else FAULT
-    say, do = words(error.code, language.current())
     number = request_number()
     if wants_json():
+        say, do = words(error.code, language.current())
         answer = jsonify(code=error.code, say=say, do=do, request=number)
         answer.status_code = status
         return answer
-    return page("refusal.html", status, code=error.code, say=say, do=do, number=number, back=back)
+    return refused(error.code, status, number, transaction)
+
+
+def refused(code: str, status: int, number: str, transaction: str) -> Response:
+    """The page of `code`; its language switch leads to the same words at an address without effect."""
+    say, do = words(code, language.current())
+    number = number if _NUMBER.fullmatch(number) else ""
+    transaction = transaction if _TRANSACTION.fullmatch(transaction) else ""
+    issuer = services().settings.bridge.issuer
+    again = f"{issuer}/sign-in/{transaction}" if transaction else ""
+    facts = {name: value for name, value in (("n", number), ("tx", transaction)) if value}
+    return page(
+        "refusal.html",
+        status,
+        code=code,
+        say=say,
+        do=do,
+        number=number,
+        again=again,
+        home=f"{issuer}/",
+        switch=switch_links(f"/refused/{code}", facts),
+    )
+
+
+def onward(address: str, *, cancelled: bool = False) -> Response:
+    """A page that goes on to `address` at once, without a script.
+
+    Browsers hold a form's `form-action` against every redirect that follows it, so a chain that began with a form
+    must end in a page before it may leave for Keycloak and a window.
+    """
+    return page("continue.html", address=address, cancelled=cancelled)
+
+
+def redirect(address: str) -> Response:
+    """303 to `address`, which is one of our own making, never a caller's."""
+    response = make_response("", 303)
+    response.location = address
+    return response
+
+
+def switch_links(path: str, facts: dict[str, str] | None = None) -> list[tuple[str, str, str]]:
+    """The language switch: (language, its own name, address). Only what `facts` holds is carried along, never a code."""
+    return [
+        (tag, language.OWN_NAMES[tag], f"{path}?{urlencode({**(facts or {}), language.PARAMETER: tag})}")
+        for tag in LANGUAGES
+    ]
 
 
 def request_number() -> str:
     """The number under which this request stands in the log; told to the person when something failed."""
-    given = getattr(g, "request_id", None) or request.environ.get("crosshall.request_id") or ""
-    return str(given)
+    return str(g.get("request_id", ""))
 
 
 def wants_json() -> bool:
-    """Whether the caller is a script: it asked for JSON and not for a page."""
+    """Whether the caller is a script: it sends JSON, or asks for it before a page."""
     accepted = request.accept_mimetypes
-    best = accepted.best_match(["text/html", "application/json"], default="text/html")
-    return request.is_json or (best == "application/json" and accepted["application/json"] > accepted["text/html"])
+    return request.is_json or accepted["application/json"] > accepted["text/html"]
 
 
 def asset(name: str) -> str:
     """Address of a static file, changed when the file changes."""
-    version = current_app.extensions.get("crosshall.assets", {}).get(name, "")
-    return f"/static/{name}?v={version}" if version else f"/static/{name}"
+    return f"/static/{name}?v={current_app.extensions['crosshall.assets'][name]}"

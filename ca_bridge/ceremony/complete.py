@@ -1,0 +1,241 @@
+"""From a proof of possession to a session, or to the one question that stands in the way.
+
+    1 judge      the snapshot's verdict of the leaf, now
+    2 identify   by the profile of its CA
+    3 capacity   more than one: the person chooses (R20)
+    4 holding    a first certificate of another CA for a known person waits until it is proved (design §5)
+    5 level      never below what was asked
+    6 session    another person's must end first; this person's goes on under its sid
+    7 done       the transaction ends, once
+
+The certificate is judged afresh each time the person comes back from a question: an answer given minutes later cannot
+outlive a revocation. Nothing here reads a request or writes a page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from ca_bridge.asn1.certificate import Certificate, parse_certificate
+from ca_bridge.ceremony import pending, transaction
+from ca_bridge.ceremony.codes import Proven
+from ca_bridge.ceremony.pending import Claim, Pending
+from ca_bridge.ceremony.services import Services
+from ca_bridge.ceremony.transaction import Transaction
+from ca_bridge.errors import CeremonyError, CrosshallError, PolicyDenied
+from ca_bridge.identity.extract import identify
+from ca_bridge.policy import holding, levels
+from ca_bridge.registry import attribute_sectors
+from ca_bridge.store.people import Standing
+from ca_bridge.store.sessions import SIGNED_OUT, SignIn
+from ca_bridge.types import Capacity, Identifier, Identity, Session, Verdict
+from ca_bridge.verdict.snapshot import Snapshot
+
+RUNG = "fresh"
+"""The rung of a node that is its own source of trust data; the ladder of design §6 comes with nodes that are not."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """The person is signed in; `secret` is the new value of the session's cookie."""
+
+    session: Session
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ChooseCapacity:
+    """The certificate gives several capacities and none was chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The certificate is good, and waits until the earlier credential or an officer proves that it is the same person."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelShort:
+    """The level reached is below what was asked."""
+
+    reached: int
+
+
+@dataclass(frozen=True, slots=True)
+class SomebodyElse:
+    """The browser's live session is another person's, or of another capacity."""
+
+
+Outcome = SignedIn | ChooseCapacity | Held | LevelShort | SomebodyElse
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    leaf: Certificate
+    verdict: Verdict
+    identity: Identity
+    snapshot: Snapshot
+
+
+def complete(
+    services: Services, tx: Transaction, state: Pending, session_secret: str, *, end_other: bool = False
+) -> Outcome:
+    """Take the sign-in as far as it goes; what must be answered first is kept with the transaction (`pending`).
+
+    `session_secret` is the browser's session cookie, or empty; `end_other`: the person agreed that another's session ends.
+    Raises CrosshallError with the verdict's code when the certificate is refused; InputError, IdentityError; CeremonyError
+    `ceremony.capacity`, `ceremony.expired`; PathError `trust.bundle`; StoreError.
+    """
+    proven = pending.proof(state)
+    judged = _judge(services, proven)
+    capacity = state.capacity or _only(judged.identity)
+    if capacity is None:
+        pending.keep(services.store, tx, state)
+        return ChooseCapacity()
+    if capacity not in judged.identity.capacities:
+        raise CeremonyError("ceremony.capacity", "a capacity that the certificate does not give")
+    person = person_key(services, judged.identity, capacity)
+    if _holds(services, judged, person, session_secret):
+        return _hold(services, tx, state, Claim(person, judged.verdict.accreditation))
+    try:
+        level = levels.decide(judged.verdict, proven.way, tx.request.level, judged.snapshot.bundle.levels, RUNG)
+    except PolicyDenied as denied:
+        return _short(services, tx, state, denied)
+    if other := _other(services, session_secret, person):
+        if not end_other:
+            pending.keep(services.store, tx, state)
+            return SomebodyElse()
+        services.sessions.end(other.sid, SIGNED_OUT)
+        services.deliver_logouts()
+    return _open(services, tx, state, _signin(services, judged, proven, person, capacity, level), session_secret)
+
+
+def choices(services: Services, proven: Proven) -> Identity:
+    """Whom the certificate names, with the capacities it gives: for the page that asks. Raises as `complete`."""
+    return _judge(services, proven).identity
+
+
+def holder_sm2_id(services: Services, leaf: Certificate, now: datetime) -> str:
+    """The distinguishing ID under which the holder of `leaf` signs, by its CA's profile. Raises as `complete`."""
+    snapshot = services.snapshots.current()
+    verdict = _accepted(snapshot, leaf, now)
+    return snapshot.profile(verdict.ca).holder_sm2_id
+
+
+def person_key(services: Services, identity: Identity, capacity: Capacity) -> str:
+    """The key of this human in this capacity, inside this node. Raises IdentityError `identity.*`."""
+    organisation = identity.organisation.identifier if identity.organisation else None
+    acting = organisation if capacity is not Capacity.CITIZEN else None
+    return services.person_keys.person(_strongest(identity), capacity, acting)
+
+
+def _strongest(identity: Identity) -> Identifier:
+    if identity.identifiers:
+        return identity.identifiers[0]
+    if identity.organisation is not None:
+        return identity.organisation.identifier
+    raise CeremonyError("ceremony.nobody", "the certificate names neither a human nor an organisation")
+
+
+def _judge(services: Services, proven: Proven) -> _Judged:
+    snapshot = services.snapshots.current()
+    leaf = parse_certificate(proven.leaf)
+    verdict = _accepted(snapshot, leaf, services.clock())
+    identity = identify(leaf, snapshot.profile(verdict.ca), verdict.certificate_type)
+    return _Judged(leaf, verdict, identity, snapshot)
+
+
+def _accepted(snapshot: Snapshot, leaf: Certificate, now: datetime) -> Verdict:
+    verdict = snapshot.judge(leaf.der, now)
+    if not verdict.accepted:
+        raise CrosshallError(verdict.code, verdict.detail, certificate_key=verdict.certificate_key)
+    return verdict
+
+
+def _only(identity: Identity) -> Capacity | None:
+    return identity.capacities[0] if len(identity.capacities) == 1 else None
+
+
+def _holds(services: Services, judged: _Judged, person: str, session_secret: str) -> bool:
+    accreditation = judged.verdict.accreditation
+    equal = holding.equivalents(judged.snapshot.bundle.policy, _strongest(judged.identity).type, accreditation)
+    if services.people.prove(person, accreditation, equal) is not Standing.HELD:
+        return False
+    # The same person's live session in this browser stands on the earlier credential: that proves it (design §5).
+    live = services.sessions.find(session_secret)
+    if live is None or live.person != person:
+        return True
+    earlier = judged.snapshot.profile(live.ca).accreditation
+    return not services.people.confirm(person, accreditation, earlier)
+
+
+def _hold(services: Services, tx: Transaction, state: Pending, claim: Claim) -> Held:
+    claims = tuple(dict.fromkeys((*state.claims, claim)))
+    pending.keep(services.store, tx, Pending(claims=claims))
+    return Held()
+
+
+def _short(services: Services, tx: Transaction, state: Pending, denied: PolicyDenied) -> LevelShort:
+    if denied.code != "policy.level":
+        raise denied
+    reached = int(denied.facts.get("reached", 0))
+    pending.keep(services.store, tx, replace(state, proven=None, capacity=None, reached=reached))
+    return LevelShort(reached)
+
+
+def _other(services: Services, session_secret: str, person: str) -> Session | None:
+    live = services.sessions.find(session_secret)
+    return live if live is not None and live.person != person else None
+
+
+def _signin(
+    services: Services, judged: _Judged, proven: Proven, person: str, capacity: Capacity, level: int
+) -> SignIn:
+    verdict = judged.verdict
+    return SignIn(
+        person=person,
+        capacity=capacity,
+        level=level,
+        way=proven.way,
+        domain=verdict.domain,
+        ca=verdict.ca,
+        certificate_key=verdict.certificate_key,
+        leaf=judged.leaf.der,
+        identity=judged.identity,
+        auth_time=proven.at,
+        checked_at=verdict.at,
+        status_issued_at=verdict.status_issued_at,
+        rung=RUNG,
+        subjects={
+            sector: services.person_keys.subject(sector, person) for sector in attribute_sectors(services.windows())
+        },
+    )
+
+
+def _open(services: Services, tx: Transaction, state: Pending, signin: SignIn, session_secret: str) -> SignedIn:
+    # The transaction is still good? Else a session would be left behind that nobody asked for.
+    current = transaction.peek(services.store, tx.id, services.clock())
+    if current.sid or current.refused:
+        raise CeremonyError("ceremony.expired", "the sign-in ended before")
+    opened = services.sessions.open(signin, _own(services, session_secret, signin.person))
+    try:
+        transaction.mark_done(services.store, tx, opened.session.sid, services.clock())
+    except CrosshallError:
+        services.sessions.end_told(opened.session.sid)  # nothing half done: its cookie reaches nobody
+        raise
+    _confirm(services, state, signin)
+    pending.drop(services.store, tx)
+    return SignedIn(opened.session, opened.secret)
+
+
+def _own(services: Services, session_secret: str, person: str) -> str:
+    live = services.sessions.find(session_secret)
+    return session_secret if live is not None and live.person == person else ""
+
+
+def _confirm(services: Services, state: Pending, signin: SignIn) -> None:
+    """What this sign-in held before, for this same person, is proved now by the earlier credential."""
+    accreditation = services.snapshots.current().profile(signin.ca).accreditation
+    for claim in state.claims:
+        if claim.person == signin.person:
+            services.people.confirm(claim.person, claim.accreditation, accreditation)

@@ -1,0 +1,228 @@
+"""The hall's pages: choosing a way, what may have to be answered, and the way back to Keycloak.
+
+Every address below `/sign-in/<tx>` goes through `_resume`: the transaction lives and this is the browser that began it.
+Every POST goes through `guard.check_post` as well.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from datetime import datetime
+
+from flask import Blueprint, Response, g, jsonify, request
+
+from ca_bridge.asn1.certificate import Certificate
+from ca_bridge.ceremony import codes, complete, pending, token, transaction
+from ca_bridge.ceremony.services import services
+from ca_bridge.ceremony.transaction import Transaction
+from ca_bridge.errors import CeremonyError, catalogue
+from ca_bridge.types import Capacity
+from ca_bridge.web import guard, language, pages
+
+hall = Blueprint("hall", __name__, template_folder="templates")
+
+MAX_BODY = 32 * 1024
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+
+
+@hall.get("/")
+def landing() -> Response:
+    """What this service is; where to begin."""
+    return pages.page("landing.html")
+
+
+@hall.get("/signed-out")
+def signed_out() -> Response:
+    """The person has signed out, everywhere."""
+    return pages.page("signedout.html")
+
+
+@hall.get("/refused/<code>")
+def refused(code: str) -> Response:
+    """The words of one refusal, in another language; without effect."""
+    if code not in catalogue():
+        raise CeremonyError("ceremony.no_page", "no such code")
+    return pages.refused(code, 200, request.args.get("n", ""), request.args.get("tx", ""))
+
+
+@hall.get("/sign-in/<tx_id>")
+def sign_in(tx_id: str) -> Response:
+    """The page with both ways."""
+    tx = _resume(tx_id)
+    if _ended(tx):
+        return pages.redirect(_continue(tx))
+    here = services()
+    live = here.sessions.find(guard.cookie(guard.SESSION))
+    bridge = here.settings.bridge
+    response = pages.page(
+        "signin.html",
+        tx=tx,
+        csrf=_csrf(tx),
+        grade=tx.request.level,
+        again=live is not None and live.level >= tx.request.level,
+        signer=bridge.signer,
+    )
+    return guard.protect(response, connect=f"'self' {bridge.signer}")
+
+
+@hall.get("/sign-in/<tx_id>/certificate")
+def certificate_host(tx_id: str) -> Response:
+    """To the certificate host, under a name never used before: browsers remember the certificate chosen for a host."""
+    tx = _resume(tx_id)
+    host = services().settings.bridge.certificate_host
+    if host.startswith("*."):
+        host = "".join(secrets.choice(_BASE32) for _ in range(guard.LABEL)) + host[1:]
+    return pages.redirect(f"https://{host}/c/{tx.id}?{language.PARAMETER}={language.current()}")
+
+
+@hall.post("/sign-in/<tx_id>/challenge")
+def challenge(tx_id: str) -> Response:
+    """A challenge for the signer, as JSON."""
+    tx = _posted(tx_id)
+    here = services()
+    asked = token.ask(here.store, tx, here.settings.bridge.issuer, here.clock())
+    return jsonify(
+        challenge={
+            "origin": asked.origin,
+            "transaction": asked.transaction,
+            "nonce": asked.nonce,
+            "expires": asked.expires.isoformat().replace("+00:00", "Z"),
+        },
+        level=tx.request.level,
+        languages=[language.current()],
+    )
+
+
+@hall.post("/sign-in/<tx_id>/proof")
+def proof(tx_id: str) -> Response:
+    """What the signer made of the challenge, for the address that goes on; JSON both ways."""
+    tx = _posted(tx_id)
+    here = services()
+    now = here.clock()
+    given = token.read_proof(request.get_json(silent=True))
+    proven = token.prove(here.store, tx, given, _holder_sm2_id, now)
+    code = codes.issue(here.store, tx, proven, now)
+    return jsonify({"continue": f"{here.settings.bridge.issuer}/sign-in/{tx.id}/return?code={code}"})
+
+
+@hall.get("/sign-in/<tx_id>/return")
+def come_back(tx_id: str) -> Response:
+    """The one-time code of a proof, in the browser that began: now the certificate is judged."""
+    tx = _resume(tx_id)
+    if _ended(tx):
+        return pages.onward(_continue(tx))
+    store = services().store
+    proven = codes.redeem(store, tx, request.args.get("code", ""))
+    state = replace(pending.load(store, tx), proven=proven, capacity=None, reached=None)
+    return _advance(tx, state)
+
+
+@hall.route("/sign-in/<tx_id>/capacity", methods=["GET", "POST"])
+def capacity(tx_id: str) -> Response:
+    """One human, several capacities: the person says which (R20)."""
+    tx = _posted(tx_id) if request.method == "POST" else _resume(tx_id)
+    if _ended(tx):
+        return pages.onward(_continue(tx))
+    state = pending.load(services().store, tx)
+    choices = complete.choices(services(), pending.proof(state))
+    if request.method == "POST":
+        chosen = request.form.get("capacity", "")
+        if chosen not in choices.capacities:
+            raise CeremonyError("ceremony.capacity", "a capacity that the certificate does not give")
+        return _advance(tx, replace(state, capacity=Capacity(chosen)))
+    return pages.page("capacity.html", tx=tx, csrf=_csrf(tx), choices=choices)
+
+
+@hall.route("/sign-in/<tx_id>/switch", methods=["GET", "POST"])
+def switch(tx_id: str) -> Response:
+    """Somebody else is signed in here: they are signed out first, everywhere, if the person says so."""
+    tx = _posted(tx_id) if request.method == "POST" else _resume(tx_id)
+    if _ended(tx):
+        return pages.onward(_continue(tx))
+    state = pending.load(services().store, tx)
+    pending.proof(state)
+    if request.method == "POST":
+        return _advance(tx, state, end_other=True)
+    return pages.page("switch.html", tx=tx, csrf=_csrf(tx))
+
+
+@hall.get("/sign-in/<tx_id>/held")
+def held(tx_id: str) -> Response:
+    """A first certificate of another CA: how to prove that it is the same person."""
+    tx = _resume(tx_id)
+    return pages.page("held.html", tx=tx, csrf=_csrf(tx))
+
+
+@hall.get("/sign-in/<tx_id>/level")
+def level(tx_id: str) -> Response:
+    """The sign-in did not reach what was asked: what would; or back."""
+    tx = _resume(tx_id)
+    reached = pending.load(services().store, tx).reached
+    return pages.page("level.html", tx=tx, csrf=_csrf(tx), wanted=tx.request.level, reached=reached or 0)
+
+
+@hall.post("/sign-in/<tx_id>/cancel")
+def cancel(tx_id: str) -> Response:
+    """The person goes back without having signed in: `interaction_required` after an unmet level, else `access_denied`."""
+    tx = _posted(tx_id)
+    if not _ended(tx):
+        here = services()
+        unmet = pending.load(here.store, tx).reached is not None
+        pending.drop(here.store, tx)
+        tx = transaction.mark_refused(
+            here.store, tx, "interaction_required" if unmet else "access_denied", here.clock()
+        )
+    return pages.onward(_continue(tx), cancelled=True)
+
+
+def _advance(tx: Transaction, state: pending.Pending, *, end_other: bool = False) -> Response:
+    here = services()
+    outcome = complete.complete(here, tx, state, guard.cookie(guard.SESSION), end_other=end_other)
+    base = f"/sign-in/{tx.id}"
+    match outcome:
+        case complete.SignedIn(secret=secret):
+            response = pages.onward(_continue(tx))
+            guard.set_cookie(response, guard.SESSION, secret)
+            return response
+        case complete.ChooseCapacity():
+            return pages.redirect(f"{base}/capacity")
+        case complete.Held():
+            return pages.redirect(f"{base}/held")
+        case complete.LevelShort():
+            return pages.redirect(f"{base}/level")
+        case complete.SomebodyElse():
+            return pages.redirect(f"{base}/switch")
+
+
+def _resume(tx_id: str) -> Transaction:
+    here = services()
+    if not guard.is_hall(here.settings.bridge, request.host):
+        raise CeremonyError("ceremony.no_page", "asked of another host than the hall")
+    tx = transaction.resume(here.store, tx_id, guard.cookie(guard.BROWSER), here.clock())
+    g.transaction = tx.id
+    language.prefer(tx.request.languages)
+    return tx
+
+
+def _posted(tx_id: str) -> Transaction:
+    request.max_content_length = MAX_BODY
+    tx = _resume(tx_id)
+    guard.check_post(guard.cookie(guard.BROWSER), tx.id, services().settings.bridge.issuer)
+    return tx
+
+
+def _csrf(tx: Transaction) -> str:
+    return guard.csrf_token(guard.cookie(guard.BROWSER), tx.id)
+
+
+def _ended(tx: Transaction) -> bool:
+    return bool(tx.sid or tx.refused)
+
+
+def _continue(tx: Transaction) -> str:
+    return f"/authorize/continue?tx={tx.id}"
+
+
+def _holder_sm2_id(leaf: Certificate, now: datetime) -> str:
+    return complete.holder_sm2_id(services(), leaf, now)
