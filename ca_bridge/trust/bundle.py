@@ -4,8 +4,8 @@
     anchors/ cross/ crls/ lists/ ── certificates, CRLs
     profiles/ levels.toml policy.toml denials/ lists/ ── tables
 
-A file that is not listed, is missing, or differs makes the whole bundle refused. A listed CRL that cannot be read is left
-out and named in `problems`: the certificates it covers are then unknown, and nobody else's sign-in stops.
+A file that is not listed, is missing, or differs makes the whole bundle refused. A listed CRL that cannot be read is
+left out and named in `problems`: the certificates it covers are then unknown, and nobody else's sign-in stops.
 """
 
 from __future__ import annotations
@@ -98,6 +98,11 @@ def write_bundle_manifest(folder: Path, version: int | None, issued: datetime) -
     files = {path: hashlib.sha256((folder / path).read_bytes()).hexdigest() for path in _present(folder)}
     body = {"format": FORMAT, "version": version, "issued": issued.isoformat(), "files": files}
     write_atomically(folder / MANIFEST, (json.dumps(body, indent=1, sort_keys=True) + "\n").encode())
+
+
+def refresh_manifest(folder: Path, issued: datetime) -> None:
+    """`bundle.json` over what `folder` holds now, its version one higher. Raises PathError `trust.bundle`."""
+    write_bundle_manifest(folder, None, issued)
 
 
 def _checked_files(folder: Path, manifest: bytes) -> dict[str, bytes]:

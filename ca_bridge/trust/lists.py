@@ -1,7 +1,7 @@
 """Trust lists (交叉识别): foreign CAs recognised entry by entry, as published by both sides (design §3).
 
-An entry is terminal: its signing CA issues leaves, and nothing below the leaf is looked at. Past entries stay in the list
-so that a past date can be judged.
+An entry is terminal: its signing CA issues leaves, and nothing below the leaf is looked at. Past entries stay in the
+list so that a past date can be judged.
 """
 
 from __future__ import annotations
