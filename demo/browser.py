@@ -60,6 +60,8 @@ class Browser:
     certificate: tuple[Path, Path] | None = None
     certificate_names: str = ".cert."
     language: str = "zh-CN"
+    stop_at: str = ""
+    """A redirect to an address that begins so is not followed: the page is the redirect, its `url` the address."""
     cookies: dict[str, dict[str, str]] = field(default_factory=dict)
     _pools: dict[tuple[str, int, bool], urllib3.HTTPSConnectionPool] = field(default_factory=dict)
 
@@ -104,6 +106,8 @@ class Browser:
                 return Page(page.url, page.status, page.text, page.headers, tuple(hops))
             hops.append(url)
             url = urljoin(url, location)
+            if self.stop_at and url.startswith(self.stop_at):
+                return Page(url, page.status, page.text, page.headers, tuple(hops))
             if page.status not in (307, 308):
                 method, body = "GET", None
             headers = {}
