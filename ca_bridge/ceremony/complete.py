@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ca_bridge.asn1.certificate import Certificate, parse_certificate
 from ca_bridge.ceremony import pending, transaction
@@ -24,13 +25,16 @@ from ca_bridge.ceremony.pending import Claim, Pending
 from ca_bridge.ceremony.services import Services
 from ca_bridge.ceremony.transaction import Transaction
 from ca_bridge.errors import CeremonyError, CrosshallError, PolicyDenied
-from ca_bridge.identity.extract import identify
-from ca_bridge.policy import holding, levels
+from ca_bridge.identity.extract import acting, identify
+from ca_bridge.policy.holding import equal_to
+from ca_bridge.policy.levels import decide
 from ca_bridge.registry import attribute_sectors
 from ca_bridge.store.people import Standing
 from ca_bridge.store.sessions import SIGNED_OUT, SignIn
-from ca_bridge.types import Capacity, Identifier, Identity, Session, Verdict
-from ca_bridge.verdict.snapshot import Snapshot
+from ca_bridge.types import Capacity, IdentifierType, Identity, Session, Verdict
+
+if TYPE_CHECKING:
+    from ca_bridge.verdict.snapshot import Snapshot
 
 RUNG = "fresh"
 """The rung of a node that is its own source of trust data; the ladder of design §6 comes with nodes that are not."""
@@ -51,7 +55,7 @@ class ChooseCapacity:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The certificate is good, and waits until the earlier credential or an officer proves that it is the same person."""
+    """The certificate is good, and waits until the earlier credential or an officer proves that it is one person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ Outcome = SignedIn | ChooseCapacity | Held | LevelShort | SomebodyElse
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
+    proven: Proven
     leaf: Certificate
     verdict: Verdict
     identity: Identity
@@ -82,9 +87,9 @@ def complete(
 ) -> Outcome:
     """Take the sign-in as far as it goes; what must be answered first is kept with the transaction (`pending`).
 
-    `session_secret` is the browser's session cookie, or empty; `end_other`: the person agreed that another's session ends.
-    Raises CrosshallError with the verdict's code when the certificate is refused; InputError, IdentityError; CeremonyError
-    `ceremony.capacity`, `ceremony.expired`; PathError `trust.bundle`; StoreError.
+    `session_secret` is the browser's session cookie, or empty; `end_other`: the person agreed to end another's session.
+    Raises CrosshallError with the verdict's code when the certificate is refused; InputError, IdentityError;
+    CeremonyError `ceremony.expired`; PathError `trust.bundle`; StoreError.
     """
     proven = pending.proof(state)
     judged = _judge(services, proven)
@@ -92,13 +97,12 @@ def complete(
     if capacity is None:
         pending.keep(services.store, tx, state)
         return ChooseCapacity()
-    if capacity not in judged.identity.capacities:
-        raise CeremonyError("ceremony.capacity", "a capacity that the certificate does not give")
-    person = person_key(services, judged.identity, capacity)
-    if _holds(services, judged, person, session_secret):
+    identifier, organisation = acting(judged.identity, capacity)
+    person = services.person_keys.person(identifier, capacity, organisation)
+    if _held(services, judged, person, identifier.type, session_secret):
         return _hold(services, tx, state, Claim(person, judged.verdict.accreditation))
     try:
-        level = levels.decide(judged.verdict, proven.way, tx.request.level, judged.snapshot.bundle.levels, RUNG)
+        level = decide(judged.verdict, proven.way, tx.request.level, judged.snapshot.bundle.levels, RUNG)
     except PolicyDenied as denied:
         return _short(services, tx, state, denied)
     if other := _other(services, session_secret, person):
@@ -107,7 +111,7 @@ def complete(
             return SomebodyElse()
         services.sessions.end(other.sid, SIGNED_OUT)
         services.deliver_logouts()
-    return _open(services, tx, state, _signin(services, judged, proven, person, capacity, level), session_secret)
+    return _open(services, tx, state, _signin(services, judged, person, capacity, level), session_secret)
 
 
 def choices(services: Services, proven: Proven) -> Identity:
@@ -122,27 +126,12 @@ def holder_sm2_id(services: Services, leaf: Certificate, now: datetime) -> str:
     return snapshot.profile(verdict.ca).holder_sm2_id
 
 
-def person_key(services: Services, identity: Identity, capacity: Capacity) -> str:
-    """The key of this human in this capacity, inside this node. Raises IdentityError `identity.*`."""
-    organisation = identity.organisation.identifier if identity.organisation else None
-    acting = organisation if capacity is not Capacity.CITIZEN else None
-    return services.person_keys.person(_strongest(identity), capacity, acting)
-
-
-def _strongest(identity: Identity) -> Identifier:
-    if identity.identifiers:
-        return identity.identifiers[0]
-    if identity.organisation is not None:
-        return identity.organisation.identifier
-    raise CeremonyError("ceremony.nobody", "the certificate names neither a human nor an organisation")
-
-
 def _judge(services: Services, proven: Proven) -> _Judged:
     snapshot = services.snapshots.current()
     leaf = parse_certificate(proven.leaf)
     verdict = _accepted(snapshot, leaf, services.clock())
     identity = identify(leaf, snapshot.profile(verdict.ca), verdict.certificate_type)
-    return _Judged(leaf, verdict, identity, snapshot)
+    return _Judged(proven, leaf, verdict, identity, snapshot)
 
 
 def _accepted(snapshot: Snapshot, leaf: Certificate, now: datetime) -> Verdict:
@@ -156,9 +145,9 @@ def _only(identity: Identity) -> Capacity | None:
     return identity.capacities[0] if len(identity.capacities) == 1 else None
 
 
-def _holds(services: Services, judged: _Judged, person: str, session_secret: str) -> bool:
+def _held(services: Services, judged: _Judged, person: str, kind: IdentifierType, session_secret: str) -> bool:
     accreditation = judged.verdict.accreditation
-    equal = holding.equivalents(judged.snapshot.bundle.policy, _strongest(judged.identity).type, accreditation)
+    equal = equal_to(judged.snapshot.bundle.policy.equivalent, kind, accreditation)
     if services.people.prove(person, accreditation, equal) is not Standing.HELD:
         return False
     # The same person's live session in this browser stands on the earlier credential: that proves it (design §5).
@@ -188,21 +177,19 @@ def _other(services: Services, session_secret: str, person: str) -> Session | No
     return live if live is not None and live.person != person else None
 
 
-def _signin(
-    services: Services, judged: _Judged, proven: Proven, person: str, capacity: Capacity, level: int
-) -> SignIn:
+def _signin(services: Services, judged: _Judged, person: str, capacity: Capacity, level: int) -> SignIn:
     verdict = judged.verdict
     return SignIn(
         person=person,
         capacity=capacity,
         level=level,
-        way=proven.way,
+        way=judged.proven.way,
         domain=verdict.domain,
         ca=verdict.ca,
         certificate_key=verdict.certificate_key,
         leaf=judged.leaf.der,
         identity=judged.identity,
-        auth_time=proven.at,
+        auth_time=judged.proven.at,
         checked_at=verdict.at,
         status_issued_at=verdict.status_issued_at,
         rung=RUNG,

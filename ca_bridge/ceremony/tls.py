@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+from werkzeug.datastructures import Headers
+
 from ca_bridge.errors import CeremonyError, ConfigError
 
 CHANNEL = "X-Crosshall-Channel"
@@ -38,7 +40,7 @@ class Presented:
     hint: str
 
 
-def presented(headers: Mapping[str, str], secret: str) -> Presented:
+def presented(headers: Headers | Mapping[str, str], secret: str) -> Presented:
     """The one certificate that came with this connection.
 
     Raises CeremonyError: `ceremony.channel` (the headers do not come from nginx), `ceremony.no_certificate`,

@@ -1,11 +1,11 @@
-"""The pages of the hall and of the certificate host; `register(app)` adds them, and the handling of every error, to an app.
+"""The pages of the hall and of the certificate host, and what is done with every error; `register(app)` adds them.
 
-    guard      hosts, Origin, anti-forgery tokens, cookies, headers
-    language   which language, and the words
-    pages      rendering; the page of every refusal
-    hall       /, /sign-in/<tx> and what follows
-    certificate  /c/<tx> at the certificate host
-    errors     what is done with an error anywhere in the app
+guard      hosts, Origin, anti-forgery tokens, cookies, headers
+language   which language, and the words
+pages      rendering; the page of every refusal
+hall       /, /sign-in/<tx> and what follows
+certificate  /c/<tx> at the certificate host
+errors     what is done with an error anywhere in the app
 """
 
 from __future__ import annotations

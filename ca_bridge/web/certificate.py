@@ -1,4 +1,4 @@
-"""The certificate host's one page: which certificate arrived, and a button. A click on that button, and nothing else, acts.
+"""The certificate host's one page: which certificate arrived, and a button. Only a click on that button acts.
 
 This host never sees the hall's cookies. It keeps a cookie of its own, so that the click must come from the page that
 this browser was shown; what it yields is a one-time code that only the hall accepts, from the browser that began.
@@ -75,7 +75,7 @@ def _leaf() -> Certificate:
     secret = tls.channel_secret(services().settings.bridge.channel_secret_file)
     found = tls.presented(request.headers, secret)
     leaf = parse_certificate(found.leaf)
-    log.info("certificate presented", hint=found.hint, request_id=pages.request_number())
+    log.info("certificate presented", hint=found.hint)
     return leaf
 
 

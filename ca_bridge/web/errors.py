@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 REQUEST_ID = "X-Request-Id"
 _NUMBER = re.compile(r"[A-Za-z0-9-]{8,64}")
-_HTTP = {404: "ceremony.no_page", 405: "ceremony.method", 413: "ceremony.too_large", 429: "ceremony.too_many"}
+_HTTP = {404: "ceremony.no_page", 405: "ceremony.method", 413: "ceremony.too_large"}
 _CERTIFICATE_HOST = ("certificate.", "hall.refused", "static")
 _KEPT_A_WEEK = "public, max-age=604800, immutable"
 
@@ -37,7 +37,7 @@ def report(error: CrosshallError) -> None:
     entry = catalogue().get(error.code)
     severe = entry is None or entry.status >= pages.FAULT
     emit = log.error if severe else log.info
-    emit("refused", code=error.code, detail=error.detail, request_id=pages.request_number(), endpoint=request.endpoint)
+    emit("refused", code=error.code, detail=error.detail, endpoint=request.endpoint)
 
 
 def _number() -> None:
@@ -85,5 +85,5 @@ def _fault(error: Exception) -> Response:
     while where is not None and where.tb_next is not None:
         where = where.tb_next
     place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where is not None else ""
-    log.error("fault", kind=type(error).__name__, place=place, request_id=pages.request_number())
+    log.error("fault", kind=type(error).__name__, place=place)
     return pages.refusal(CrosshallError("run.fault", type(error).__name__))

@@ -164,7 +164,7 @@ def level(tx_id: str) -> Response:
 
 @hall.post("/sign-in/<tx_id>/cancel")
 def cancel(tx_id: str) -> Response:
-    """The person goes back without having signed in: `interaction_required` after an unmet level, else `access_denied`."""
+    """Back without a session: `interaction_required` after an unmet level, else `access_denied`."""
     tx = _posted(tx_id)
     if not _ended(tx):
         here = services()

@@ -84,7 +84,7 @@ def redirect(address: str) -> Response:
 
 
 def switch_links(path: str, facts: dict[str, str] | None = None) -> list[tuple[str, str, str]]:
-    """The language switch: (language, its own name, address). Only what `facts` holds is carried along, never a code."""
+    """The language switch: (language, its own name, address). Only what `facts` holds is carried along."""
     return [
         (tag, language.OWN_NAMES[tag], f"{path}?{urlencode({**(facts or {}), language.PARAMETER: tag})}")
         for tag in LANGUAGES
