@@ -78,7 +78,7 @@ def build(
         people=People(store),
         releases=Releases(store),
         snapshots=snapshots or SnapshotSource(settings.node.bundle, clock),
-        person_keys=person_keys or NodePersonKeys(_secret(folder / "master")),
+        person_keys=person_keys or _person_keys(folder / "master"),
         windows=WindowFiles(settings.node.state, clock),
         deliver_logouts=deliver,
     )
@@ -155,8 +155,8 @@ def bring_up(settings: Settings) -> None:
         _log.error("database not migrated", extra={"code": error.code, "detail": error.detail})
 
 
-def _secret(path: Path) -> bytes:
+def _person_keys(path: Path) -> PersonKeys:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError("config.key", f"cannot read {path}: {error.strerror}") from error
+        return NodePersonKeys(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError("config.key", f"{path}: {type(error).__name__}") from error

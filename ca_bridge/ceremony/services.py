@@ -15,7 +15,7 @@ from ca_bridge.store import Store
 from ca_bridge.store.people import People
 from ca_bridge.store.releases import Releases
 from ca_bridge.store.sessions import Sessions
-from ca_bridge.types import Capacity, Clock, Identifier
+from ca_bridge.types import Capacity, Clock, Identifier, Identity
 
 if TYPE_CHECKING:
     from ca_bridge.verdict.snapshot import Snapshot
@@ -27,7 +27,7 @@ class Snapshots(Protocol):
     """`verdict.snapshot.SnapshotSource`, or what stands in for it in a test."""
 
     def current(self) -> Snapshot:
-        """The snapshot in force; one request asks once and keeps it. Raises PathError `trust.bundle` when there is none."""
+        """The snapshot in force; a request asks once and keeps it. PathError `trust.bundle` when there is none."""
 
 
 class PersonKeys(Protocol):
@@ -35,6 +35,9 @@ class PersonKeys(Protocol):
 
     def person(self, identifier: Identifier, capacity: Capacity, organisation: Identifier | None = None) -> str:
         """`p1:` … key of a human in a capacity, inside this node."""
+
+    def of(self, identity: Identity, capacity: Capacity) -> str:
+        """The person key of an identity in the capacity chosen. Raises IdentityError `identity.capacity`."""
 
     def subject(self, sector: str, person: str) -> str:
         """`s1:` … as a sector's windows know that person."""
@@ -55,8 +58,8 @@ class Services:
     windows: Callable[[], tuple[Window, ...]]
     """Registered windows; a change of the files is seen within a second."""
     deliver_logouts: Callable[[], int]
-    """Tell Keycloak now of every logout that is due; returns how many it took. Never raises for Keycloak being down: the
-    watcher tries again. Call it after `sessions.end` where the next step needs the end to have happened (another person)."""
+    """Tell Keycloak now of every logout that is due; returns how many it took. Never raises for Keycloak being down:
+    the watcher tries again. Call it after `sessions.end` where the next step needs the end to have happened there."""
     random: Callable[[int], bytes] = secrets.token_bytes
 
     def install(self, app: Flask) -> None:

@@ -27,7 +27,7 @@ REQUEST_ID = "X-Request-Id"
 RETRY_AFTER = "60"
 _NUMBER = re.compile(r"[A-Za-z0-9-]{8,64}")
 _STEPS = ("/authorize", "/sign-in/", "/c/", "/logout")
-_UNLOGGED = ("provider.health", "static")
+_UNLOGGED = ("openid.health", "static")
 log = structlog.get_logger(__name__)
 
 
@@ -64,13 +64,14 @@ class Rates:
 
 
 class Scheme:
-    """WSGI middleware: every request came by `scheme`. The bridge is reached through nginx only, whatever a header says."""
+    """WSGI middleware: every request came by `scheme`: the bridge is reached through nginx only."""
 
     def __init__(self, wsgi: WSGIApplication, scheme: str) -> None:
         self._wsgi = wsgi
         self._scheme = scheme
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve."""
         environ["wsgi.url_scheme"] = self._scheme
         return self._wsgi(environ, start_response)
 

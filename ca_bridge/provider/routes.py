@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 def blueprint(provider: Provider, keys: SigningKeys) -> Blueprint:
     """Every address of the provider, as docs/contracts.md lists them."""
     routes = Routes(provider, keys)
-    bp = Blueprint("provider", __name__)
+    bp = Blueprint("openid", __name__)
     bp.before_request(routes.only_at_the_hall)
     bp.add_url_rule("/.well-known/openid-configuration", "discovery", routes.discovery)
     bp.add_url_rule("/jwks", "jwks", routes.jwks)
@@ -52,7 +52,7 @@ class Routes:
 
     def only_at_the_hall(self) -> None:
         """404 under any other host name (the certificate host above all); `/health` is asked locally too."""
-        if request.endpoint != "provider.health" and request.host != urlsplit(self._issuer).netloc:
+        if request.endpoint != "openid.health" and request.host != urlsplit(self._issuer).netloc:
             abort(404)
 
     def discovery(self) -> Response:

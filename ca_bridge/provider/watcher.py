@@ -1,8 +1,8 @@
 """The watcher: judges the certificates of live sessions again, ends what is refused now, tells Keycloak, purges.
 
 Judged again: at once when the snapshot changes (a CRL, a denial, a domain switched off), and every five minutes
-whatever happens, for certificates and CRLs also run out. One watcher works at a time (a lock of the store, renewed at each page
-of sessions); another takes over within `LEASE_SECONDS` and begins with a full round.
+whatever happens, for certificates and CRLs also run out. One watcher works at a time (a lock of the store,
+renewed at each page of sessions); another takes over within `LEASE_SECONDS` and begins with a full round.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING
 from ca_bridge.ceremony.services import Services
 from ca_bridge.errors import StoreError
 from ca_bridge.provider.keys import drop_old
-from ca_bridge.store.sessions import Recheck
+from ca_bridge.store import Store
+from ca_bridge.store.logouts import Logouts
+from ca_bridge.store.releases import Releases
+from ca_bridge.store.sessions import Recheck, Sessions
 from ca_bridge.types import Session
 
 if TYPE_CHECKING:
@@ -39,6 +42,16 @@ class Round:
     ended: int = 0
     told: int = 0
     purged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """How many of each were over."""
+
+    sessions: int
+    values: int
+    releases: int
+    keys: int
 
 
 class Watcher:
@@ -101,12 +114,19 @@ class Watcher:
         now = services.clock()
         if self._purged_at is not None and abs(now - self._purged_at) < PURGE_EVERY:
             return done
-        over = services.sessions.purge(now)
-        services.store.purge(now)
-        services.releases.purge(now)
-        drop_old(self._signing, now)
+        over = purge_all(services.store, services.settings.bridge.session_seconds, self._signing, now)
         self._purged_at = now
-        return replace(done, purged=over)
+        return replace(done, purged=over.sessions)
+
+
+def purge_all(store: Store, session_seconds: int, signing: Path, now: datetime) -> Purged:
+    """Remove everything whose time is over. Raises StoreError, ConfigError."""
+    return Purged(
+        sessions=Sessions(store, session_seconds).purge(now),
+        values=store.purge(now) + Logouts(store).purge(now),
+        releases=Releases(store).purge(now),
+        keys=drop_old(signing, now),
+    )
 
 
 def judge(services: Services, snapshot: Snapshot, page: Sequence[Session], now: datetime) -> int:

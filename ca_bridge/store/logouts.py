@@ -13,6 +13,8 @@ from ca_bridge.store.tables import logouts
 
 FIRST_RETRY_SECONDS = 2
 LONGEST_RETRY_SECONDS = 60
+GIVEN_UP = timedelta(days=2)
+"""Longer than any session of the realm may last."""
 CLAIM_SECONDS = 10
 """A worker that took a logout has so long to tell it before another may try."""
 
@@ -52,7 +54,7 @@ class Logouts:
     def claim(self, limit: int = 50) -> tuple[PendingLogout, ...]:
         """Logouts that are due, oldest first; each is handed to one caller at a time, and again unless `sent`.
 
-        Nothing is given up: a session that was ended must end at Keycloak.
+        Again and again until `GIVEN_UP`: a session that was ended must end at Keycloak.
         """
         now = self._clock()
         with self._database.write() as connection:
@@ -84,6 +86,11 @@ class Logouts:
             connection.execute(
                 sa.update(logouts).where(logouts.c.id == logout.id).values(due=self._clock() + timedelta(seconds=wait))
             )
+
+    def purge(self, now: datetime) -> int:
+        """Give up logouts older than `GIVEN_UP`: by then Keycloak's own session is over; returns how many."""
+        with self._database.write() as connection:
+            return connection.execute(sa.delete(logouts).where(logouts.c.queued < now - GIVEN_UP)).rowcount
 
     def waiting(self) -> int:
         """How many logouts are still to be told."""
