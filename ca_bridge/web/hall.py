@@ -62,18 +62,15 @@ def sign_in(tx_id: str) -> Response:
         grade=tx.request.level,
         again=live is not None and live.level >= tx.request.level,
         signer=bridge.signer,
+        certificate=_certificate_address(tx),
     )
     return guard.protect(response, connect=f"'self' {bridge.signer}")
 
 
 @hall.get("/sign-in/<tx_id>/certificate")
 def certificate_host(tx_id: str) -> Response:
-    """To the certificate host, under a name never used before: browsers remember the certificate chosen for a host."""
-    tx = _resume(tx_id)
-    host = services().settings.bridge.certificate_host
-    if host.startswith("*."):
-        host = "".join(secrets.choice(_BASE32) for _ in range(guard.LABEL)) + host[1:]
-    return pages.redirect(f"https://{host}/c/{tx.id}?{language.PARAMETER}={language.current()}")
+    """To the certificate host once more, under another name: for a person who picked the wrong certificate."""
+    return pages.redirect(_certificate_address(_resume(tx_id)))
 
 
 @hall.post("/sign-in/<tx_id>/challenge")
@@ -210,6 +207,14 @@ def _posted(tx_id: str) -> Transaction:
     tx = _resume(tx_id)
     guard.check_post(guard.cookie(guard.BROWSER), tx.id, services().settings.bridge.issuer)
     return tx
+
+
+def _certificate_address(tx: Transaction) -> str:
+    """A name never used before where the setting allows it: browsers remember which certificate was chosen for a host."""
+    host = services().settings.bridge.certificate_host
+    if host.startswith("*."):
+        host = "".join(secrets.choice(_BASE32) for _ in range(guard.LABEL)) + host[1:]
+    return f"https://{host}/c/{tx.id}?{language.PARAMETER}={language.current()}"
 
 
 def _csrf(tx: Transaction) -> str:

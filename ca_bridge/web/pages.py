@@ -73,7 +73,9 @@ def onward(address: str, *, cancelled: bool = False) -> Response:
     Browsers hold a form's `form-action` against every redirect that follows it, so a chain that began with a form
     must end in a page before it may leave for Keycloak and a window.
     """
-    return page("continue.html", address=address, cancelled=cancelled)
+    response = page("continue.html", address=address, cancelled=cancelled)
+    response.headers["Refresh"] = f"0; url={address}"
+    return response
 
 
 def redirect(address: str) -> Response:
