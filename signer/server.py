@@ -27,6 +27,10 @@ class _Handler(WSGIRequestHandler):
 
     timeout = _MAX_BODY_SECONDS
 
+    def version_string(self) -> str:
+        """No versions: pages that guess at software learn nothing."""
+        return "crosshall-signer"
+
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - werkzeug's name
         """Nothing: the application logs what matters, without ids."""
 
