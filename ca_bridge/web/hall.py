@@ -29,12 +29,15 @@ _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 @hall.get("/")
 def landing() -> Response:
     """What this service is; where to begin."""
-    return pages.page("landing.html")
+    _at_the_hall()
+    live = services().sessions.find(guard.cookie(guard.SESSION))
+    return pages.page("landing.html", signed_in=live is not None)
 
 
 @hall.get("/signed-out")
 def signed_out() -> Response:
     """The person has signed out, everywhere."""
+    _at_the_hall()
     return pages.page("signedout.html")
 
 
@@ -192,10 +195,14 @@ def _advance(tx: Transaction, state: pending.Pending, *, end_other: bool = False
             return pages.redirect(f"{base}/switch")
 
 
-def _resume(tx_id: str) -> Transaction:
-    here = services()
-    if not guard.is_hall(here.settings.bridge, request.host):
+def _at_the_hall() -> None:
+    if not guard.is_hall(services().settings.bridge, request.host):
         raise CeremonyError("ceremony.no_page", "asked of another host than the hall")
+
+
+def _resume(tx_id: str) -> Transaction:
+    _at_the_hall()
+    here = services()
     tx = transaction.resume(here.store, tx_id, guard.cookie(guard.BROWSER), here.clock())
     g.transaction = tx.id
     language.prefer(tx.request.languages)

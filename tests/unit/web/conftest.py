@@ -1,0 +1,51 @@
+"""A hall, two CAs, and people with certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.web.hall import LI, WANG, Authority, Hall, Held, make_hall
+
+
+@pytest.fixture(scope="session")
+def province() -> Authority:
+    return Authority("gd-public", "gd-ca-01")
+
+
+@pytest.fixture(scope="session")
+def city() -> Authority:
+    return Authority("gz-public", "gz-ca-01", "gd/guangzhou")
+
+
+@pytest.fixture(scope="session")
+def li(province: Authority) -> Held:
+    """A citizen, by the province's CA."""
+    return province.issue("李示范", LI)
+
+
+@pytest.fixture(scope="session")
+def li_of_the_city(city: Authority) -> Held:
+    """The same citizen, by the city's CA."""
+    return city.issue("李示范", LI)
+
+
+@pytest.fixture(scope="session")
+def wang(province: Authority) -> Held:
+    """Another citizen."""
+    return province.issue("王样例", WANG)
+
+
+@pytest.fixture(scope="session")
+def operator(province: Authority) -> Held:
+    """The first citizen again, with a company's certificate."""
+    return province.issue("李示范", LI, "经办人证书", "样例有限公司")
+
+
+@pytest.fixture
+def hall(tmp_path: Path, province: Authority, city: Authority) -> Iterator[Hall]:
+    made = make_hall(tmp_path, [province, city])
+    yield made
+    made.services.store.close()
