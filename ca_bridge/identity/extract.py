@@ -54,7 +54,7 @@ def identify(leaf: Certificate, profile: Profile, certificate_type: str) -> Iden
 
 
 def acting(identity: Identity, capacity: Capacity) -> tuple[Identifier, Identifier | None]:
-    """What makes the person key in `capacity`: the human's strongest identifier and, but for citizens, the organisation's.
+    """What makes the person key in `capacity`: the human's strongest identifier; not for citizens, the organisation's.
 
     A certificate of an organisation alone acts by the organisation's own. Raises IdentityError `identity.capacity` for
     one that the certificate does not give.

@@ -64,7 +64,7 @@ class TestAccepted:
     @pytest.mark.parametrize("name", ["sha256", "sha384", "sha512"])
     @pytest.mark.parametrize("extra", [0, 10])
     def test_rsa_pss(self, keys, name: str, extra: int) -> None:  # type: ignore[no-untyped-def]
-        """PSS with MGF1 over the same hash and a salt at least as long as the digest, whose length must be as declared."""
+        """PSS with MGF1 over the same hash; the salt is as long as declared, and not shorter than the digest."""
         size = HASH[name].digest_size + extra
         signature = keys.rsa.sign(MSG, padding.PSS(padding.MGF1(HASH[name]), size), HASH[name])
         declared = pss_parameters(name, salt=size)
@@ -131,7 +131,7 @@ class TestAlgorithms:
         )
 
     def test_key_and_algorithm_must_fit(self, keys) -> None:  # type: ignore[no-untyped-def]
-        """Every pair of key and algorithm of different families is refused, SM2 key with an ECDSA OID and the reverse too."""
+        """Every pair of different families is refused, an SM2 key with an ECDSA OID and the reverse too."""
         oids = {
             "rsa": RSA_OID["sha256"],
             "ecdsa": EC_OID["sha256"],

@@ -131,7 +131,7 @@ def test_unusable_distinguishing_id(sm2_id: str) -> None:
     ],
 )
 def test_bad_points(point: bytes) -> None:
-    """Points off the curve, at infinity, out of the field, compressed or hybrid are refused before libcrypto sees them."""
+    """Points off the curve, at infinity, out of the field, compressed or hybrid are refused."""
     refused("crypto.key", point, MESSAGE, GOOD)
 
 
@@ -141,7 +141,7 @@ def test_p256_point_is_not_an_sm2_point(keys) -> None:  # type: ignore[no-untype
 
 
 def test_agrees_with_the_reference(reference, keys) -> None:  # type: ignore[no-untyped-def]
-    """Fresh keys, messages and IDs: our signatures pass a verifier written from the standard, and changed ones do not."""
+    """Fresh keys, messages and IDs: a verifier written from the standard takes our signatures, not changed ones."""
     for number in range(12):
         private = keys.sm2 if number % 2 else sm2.generate()
         message, sm2_id = bytes([number]) * (number * 31), f"id-{number}@例"
@@ -184,7 +184,7 @@ def test_many_threads(keys) -> None:  # type: ignore[no-untyped-def]
                 signature = sm2.sign(keys.sm2, message, ID)
                 sm2.verify(keys.sm2.point, message, signature, ID)
                 refused("crypto.signature", keys.sm2.point, message + b"!", signature)
-        except BaseException as error:  # noqa: BLE001 - carried to the test's own thread
+        except BaseException as error:
             wrong.append(error)
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
