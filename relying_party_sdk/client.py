@@ -40,22 +40,27 @@ _PURGE_EVERY = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """Send the browser to `url`, with the browser cookie set to `browser`."""
+    """Send the browser to `url` and set the cookie of this tab's sign-in, for `seconds`."""
 
     url: str
-    browser: str
+    cookie_name: str
+    cookie: str
+    seconds: int
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A session was made: set its cookie, then go to `return_to` – unless `unmet` says what the page still lacks.
+    """A session was made: set its cookie, then go to `return_to` – unless `unmet` says what of `wanted` is lacking.
 
-    `unmet` is shown as an error and never answered with another redirect.
+    `unmet` is shown as an error and never answered with another redirect. `return_to` is below `base_url`.
     """
 
     cookie: str
     return_to: str
+    wanted: Requirement
     unmet: RPError | None
+    spent_cookie: str
+    """Name of the tab's cookie, of no more use."""
 
 
 class RelyingParty:
@@ -89,16 +94,13 @@ class RelyingParty:
 
     # ---- sign-in
 
-    def begin(
-        self, browser: str, return_to: str, wanted: Requirement = ANYONE, languages: Sequence[str] = ()
-    ) -> Departure:
-        """Begin a sign-in in one tab; `browser` is the browser cookie that came, or empty.
+    def begin(self, return_to: str, wanted: Requirement = ANYONE, languages: Sequence[str] = ()) -> Departure:
+        """Begin a sign-in in one tab; each has a cookie of its own, so tabs opened at once do not disturb each other.
 
         Raises ProviderError when the provider is down, StoreError.
         """
         self._purge_now_and_then()
-        if not 40 <= len(browser) <= 64:
-            browser = b64(self._random(32))
+        browser = b64(self._random(32))
         pending = request.new_pending(self._random, digest(browser), return_to, wanted)
         metadata = self._metadata.get()
         parameters = request.authorization_parameters(self.settings, pending, languages)
@@ -108,15 +110,24 @@ class RelyingParty:
         key = digest(pending.state)
         sealed = self._sealer.seal(f"pending:{key}", pending.dump())
         self._store.put("pending", key, sealed, self._clock() + self.settings.sign_in)
-        return Departure(request.authorization_url(metadata, parameters), browser)
+        url = request.authorization_url(metadata, parameters)
+        return Departure(url, self._tab_cookie(key), browser, self.settings.sign_in)
 
-    def finish(self, query: Mapping[str, Sequence[str]], browser: str, cookie: str = "") -> Arrival:
-        """Finish a sign-in: check everything, make a session with a new identifier, end the one in `cookie`.
+    def finish(self, query: Mapping[str, Sequence[str]], cookies: Mapping[str, str]) -> Arrival:
+        """Finish a sign-in: check everything, make a session with a new identifier, end the one the browser had.
 
-        Raises CallbackError, TokenError, ProviderError, AccessError `rp.level_unmet`, StoreError.
+        `cookies` are those of the request. Raises CallbackError, TokenError, ProviderError, AccessError
+        `rp.level_unmet`, StoreError; `return_to` of the error tells where the person was going.
         """
         returned = callback.read_callback(query)
-        pending = self._take_pending(returned.state, browser)
+        pending = self._take_pending(returned.state, cookies)
+        try:
+            return self._finish(returned, pending, cookies.get(self.settings.cookie("session"), ""))
+        except RPError as error:
+            error.return_to = pending.return_to
+            raise
+
+    def _finish(self, returned: callback.Returned, pending: request.Pending, cookie: str) -> Arrival:
         metadata = self._metadata.get()
         callback.check_issuer(returned, metadata, self.settings)
         if returned.error:
@@ -128,9 +139,13 @@ class RelyingParty:
         if old is not None:
             self._sessions.end(old)
         unmet = pending.wanted.unmet(self.person(session), self._clock())
-        return Arrival(value, self.settings.base_path + pending.return_to, unmet)
+        spent = self._tab_cookie(digest(pending.state))
+        return Arrival(value, pending.return_to, pending.wanted, unmet, spent)
 
-    def _take_pending(self, state: str, browser: str) -> request.Pending:
+    def _tab_cookie(self, key: str) -> str:
+        return self.settings.cookie(f"tab-{key[:12]}")
+
+    def _take_pending(self, state: str, cookies: Mapping[str, str]) -> request.Pending:
         """The sign-in that `state` names, once, in its own browser; an attempt elsewhere does not use it up."""
         key = digest(state)
         sealed = self._store.get("pending", key)
@@ -139,7 +154,7 @@ class RelyingParty:
             spent = self._store.get("spent", key) is not None
             raise CallbackError("rp.callback_replayed" if spent else "rp.state", "no such sign-in is under way")
         pending = request.Pending.load(opened)
-        callback.check_browser(pending, browser)
+        callback.check_browser(pending, cookies.get(self._tab_cookie(key), ""))
         self._store.add_once("spent", key, self._clock() + self.settings.sign_in)
         if self._store.take("pending", key) is None:
             raise CallbackError("rp.callback_replayed", "used at the same time")

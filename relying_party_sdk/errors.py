@@ -23,6 +23,8 @@ class RPError(Exception):
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(f"{code}: {detail}" if detail else code)
         self.code = code
+        self.return_to = ""
+        """Path at this site where the person was going, when a sign-in failed on the way."""
         self.detail = detail
 
 

@@ -11,10 +11,12 @@ from html import escape
 from relying_party_sdk.words import words
 
 _STYLE = (
-    "body{margin:0;background:#f4f5f7;color:#1b1f24;font:1.0625rem/1.6 system-ui,'PingFang SC','Microsoft YaHei',sans-serif}"
+    "body{margin:0;background:#f4f5f7;color:#1b1f24;"
+    "font:1.0625rem/1.6 system-ui,'PingFang SC','Microsoft YaHei',sans-serif}"
     "main{max-width:38rem;margin:8vh auto;padding:2rem;background:#fff;border-top:.3rem solid #8a1c1c}"
     "h1{font-size:1.3rem;line-height:1.4;margin:0 0 1rem}a{color:#0b4a8f}"
-    "a.go{display:inline-block;margin:.5rem 1rem .5rem 0;padding:.6rem 1.2rem;background:#0b4a8f;color:#fff;text-decoration:none}"
+    "a.go{display:inline-block;margin:.5rem 1rem .5rem 0;padding:.6rem 1.2rem;"
+    "background:#0b4a8f;color:#fff;text-decoration:none}"
     "a:focus-visible{outline:.2rem solid #c26a00;outline-offset:.15rem}small{color:#4a5361}"
 )
 _HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()

@@ -32,7 +32,7 @@ class Pending:
     nonce: str
     verifier: str
     browser: str
-    """SHA-256 of the browser's own cookie: another browser cannot finish it."""
+    """SHA-256 of the cookie set in this browser for this sign-in: another browser cannot finish it."""
     return_to: str
     wanted: Requirement
 

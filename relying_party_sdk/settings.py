@@ -56,7 +56,7 @@ class Settings:
     prefix: str = "/oidc"
     """Path of the SDK's own addresses below `base_url`."""
     recheck: int = 60
-    """A session in use is confirmed with the provider when its last confirmation is older: ended means ended within it."""
+    """A session in use is confirmed with the provider when its last confirmation is older: ended means ended in it."""
     grace: int = 300
     """How long after the access token's end a session is still served when the provider cannot be asked."""
     session: int = 28_800

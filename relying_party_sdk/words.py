@@ -38,17 +38,17 @@ def words(code: str, language: str) -> Words:
 
 
 def pick_language(accept: str) -> str:
-    """The best of `LANGUAGES` for an `Accept-Language` header (RFC 9110 §12.5.4, RFC 4647 §3.4); simplified by default."""
+    """The best of `LANGUAGES` for an `Accept-Language` header (RFC 9110 §12.5.4, RFC 4647 §3.4), else the first."""
     wanted: list[tuple[float, int, str]] = []
     for place, part in enumerate(accept[:500].split(",")):
-        tag, _, weight = part.strip().partition(";q=")
+        tag, _, quality = part.strip().partition(";q=")
         try:
-            wanted.append((-float(weight or 1), place, tag.lower()))
+            wanted.append((-float(quality or 1), place, tag.lower()))
         except ValueError:
             continue
-    for weight, _, tag in sorted(wanted):
+    for order, _, tag in sorted(wanted):
         found = _language(tag)
-        if found and weight < 0:
+        if found and order < 0:
             return found
     return LANGUAGES[0]
 

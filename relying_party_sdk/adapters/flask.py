@@ -9,7 +9,7 @@ import functools
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 from urllib.parse import urlencode
 
 from flask import Flask, Response, current_app, g, jsonify, make_response, redirect, request
@@ -27,7 +27,10 @@ log = logging.getLogger("relying_party_sdk")
 
 P = ParamSpec("P")
 R = TypeVar("R")
+A = TypeVar("A", bound=BaseResponse)
 _LOGOUT_LIMIT = 65_536
+_TABS = 12
+"""Sign-ins that one browser can have under way at once."""
 
 
 class CrosshallRP:
@@ -129,12 +132,14 @@ class CrosshallRP:
         return self._depart(request.args.get("return_to", "/"), wanted)
 
     def _callback(self) -> BaseResponse:
-        arrival = self.party.finish(request.args.to_dict(flat=False), self._cookie("browser"), self._cookie("session"))
+        arrival = self.party.finish(request.args.to_dict(flat=False), request.cookies)
         if arrival.unmet is not None:
-            response = self.error_response(arrival.unmet)
+            arrival.unmet.return_to = arrival.return_to
+            response: BaseResponse = self.error_response(arrival.unmet, arrival.wanted)
         else:
-            response = _plain(redirect(arrival.return_to, 303))
-        self._set_cookie(response, "session", arrival.cookie)
+            response = _plain(redirect(self.party.settings.base_path + arrival.return_to, 303))
+        self._set_cookie(response, self.party.settings.cookie("session"), arrival.cookie)
+        self._drop_cookie(response, arrival.spent_cookie)
         return response
 
     def _logout(self) -> BaseResponse:
@@ -142,9 +147,9 @@ class CrosshallRP:
         own = self.party.settings.base_url.removesuffix(self.party.settings.base_path)
         if (origin is not None and origin not in (own, "null")) or site not in ("same-origin", "none"):
             raise RequestError("rp.cross_site", "sign-out asked by another site")
-        target = self.party.sign_out(self._cookie("session"))
+        target = self.party.sign_out(self._session_cookie())
         response = _plain(redirect(target, 303))
-        response.delete_cookie(self.party.settings.cookie("session"), path="/", secure=True, httponly=True)
+        self._drop_cookie(response, self.party.settings.cookie("session"))
         return response
 
     def _back(self) -> BaseResponse:
@@ -192,15 +197,23 @@ class CrosshallRP:
 
     def _depart(self, return_to: str, wanted: Requirement) -> BaseResponse:
         languages = _ui_locales(self._language())
-        departure = self.party.begin(self._cookie("browser"), return_to, wanted, languages)
+        departure = self.party.begin(return_to, wanted, languages)
         response = _plain(redirect(departure.url, 303))
-        self._set_cookie(response, "browser", departure.browser)
+        self._drop_tabs(response, keep=_TABS - 1)
+        self._set_cookie(response, departure.cookie_name, departure.cookie, departure.seconds)
         return response
+
+    def _drop_tabs(self, response: BaseResponse, keep: int) -> None:
+        """A pile of abandoned sign-ins must not grow past what a server takes as headers."""
+        prefix = self.party.settings.cookie("tab-")
+        names = [name for name in request.cookies if name.startswith(prefix)]
+        for name in names[: max(0, len(names) - keep)]:  # browsers send the oldest first (RFC 6265 §5.4)
+            self._drop_cookie(response, name)
 
     def _session(self) -> Session | None:
         """Read and confirmed once per request."""
         if "crosshall_rp_session" not in g:
-            g.crosshall_rp_session = self.party.current(self._cookie("session"))
+            g.crosshall_rp_session = self.party.current(self._session_cookie())
         found: Session | None = g.crosshall_rp_session
         return found
 
@@ -210,7 +223,7 @@ class CrosshallRP:
         log.log(logging.INFO if isinstance(error, AccessError) else logging.WARNING, "%s [%s]", error, number)
         language = self._language()
         get = request.method in ("GET", "HEAD") and not request.path.startswith(self.party.settings.prefix + "/")
-        sign_in = self.sign_in_address(self._here() if get else "/", wanted)
+        sign_in = self.sign_in_address(error.return_to or (self._here() if get else "/"), wanted)
         if _wants_json():
             status, body = pages.error_json(error.code, language, number, sign_in)
             response = jsonify(body)
@@ -232,12 +245,16 @@ class CrosshallRP:
             response.vary.add("Cookie")
         return response
 
-    def _cookie(self, use: str) -> str:
-        return request.cookies.get(self.party.settings.cookie(use), "")
+    def _session_cookie(self) -> str:
+        return request.cookies.get(self.party.settings.cookie("session"), "")
 
-    def _set_cookie(self, response: BaseResponse, use: str, value: str) -> None:
-        name = self.party.settings.cookie(use)
-        response.set_cookie(name, value, path="/", secure=True, httponly=True, samesite="Lax")
+    @staticmethod
+    def _drop_cookie(response: BaseResponse, name: str) -> None:
+        response.delete_cookie(name, path="/", secure=True, httponly=True, samesite="Lax")
+
+    @staticmethod
+    def _set_cookie(response: BaseResponse, name: str, value: str, seconds: int | None = None) -> None:
+        response.set_cookie(name, value, max_age=seconds, path="/", secure=True, httponly=True, samesite="Lax")
 
     def _base(self) -> str:
         return self.party.settings.base_path + self.party.settings.prefix
@@ -247,7 +264,7 @@ class CrosshallRP:
         return request.full_path if request.query_string else request.path
 
 
-def _plain(response: Any) -> Any:
+def _plain(response: A) -> A:
     response.headers["Cache-Control"] = "no-store"
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
