@@ -40,7 +40,7 @@ def desired_realm(
     `realm.config` when a data file is missing or malformed.
     """
     folder = config or config_dir()
-    raw = _read(folder / "realm" / "realm.toml")
+    raw = _read(folder / "realm/realm.toml")
     claims = _claims(folder / "claims.schema.json")
     values = {
         "bridge": settings.bridge.issuer,
@@ -65,6 +65,11 @@ def desired_realm(
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UpstreamError("realm.config", f"realm.toml: {type(error).__name__} {error}") from error
+
+
+def claim_names(config: Path | None = None) -> tuple[str, ...]:
+    """The claims that every window receives, by the contract. Raises UpstreamError `realm.config`."""
+    return tuple(_claims((config or config_dir()) / "claims.schema.json"))
 
 
 def _read(path: Path) -> Json:

@@ -17,7 +17,16 @@ from idp.model import MANAGED, SCOPE, Desired, Flow, Json
 from idp.plan_clients import plan_clients, plan_mappers
 
 _KEY_PROVIDER = "org.keycloak.keys.KeyProvider"
-_BUILT_IN_CLIENTS = {"account", "account-console", "admin-cli", "broker", "realm-management", "security-admin-console"}
+# `_system` is made by Keycloak when its own `account` is off.
+_BUILT_IN_CLIENTS = {
+    "_system",
+    "account",
+    "account-console",
+    "admin-cli",
+    "broker",
+    "realm-management",
+    "security-admin-console",
+}
 
 
 def creation(desired: Desired) -> Change:
