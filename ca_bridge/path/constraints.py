@@ -55,7 +55,7 @@ def check(constraints: Constraints, certificate: Certificate, budget: Budget) ->
 
 
 def names_of(certificate: Certificate) -> list[GeneralName]:
-    """Every name that constraints bind: subject, alternative names, the subject's mail where there are none of these."""
+    """Every name that constraints bind: subject, alternative names, and the subject's mail where there are none."""
     names = list(certificate.alt_names or ())
     if not certificate.subject.empty:
         names.append(GeneralName(DIRECTORY, name=certificate.subject))

@@ -1,7 +1,7 @@
 """Certificate policies along a path: the policy graph of RFC 9618, kept as its last level only.
 
-Of the graph above the last level only one thing is ever asked: which nodes under anyPolicy – the *roots*, in the anchor's
-own policy domain – still have a descendant (RFC 9618 §5.5 (g)). So each node of the last level carries its
+Of the graph above the last level only one thing is ever asked: which nodes under anyPolicy – the *roots*, in the
+anchor's own policy domain – still have a descendant (RFC 9618 §5.5 (g)). So each node of the last level carries its
 roots, and nothing has to be pruned: a level costs no more than policies times mappings, however deep the path.
 """
 

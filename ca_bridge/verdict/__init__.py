@@ -1,0 +1,1 @@
+"""Verdicts: a bundle compiled into a snapshot, the path engine and the trust-list engine, batch (design §3, §4)."""

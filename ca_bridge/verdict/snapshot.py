@@ -1,0 +1,180 @@
+"""`Snapshot`: one bundle, compiled; immutable, named by its hash in every verdict.
+
+snapshot = SnapshotSource(folder, clock).current()
+verdict = snapshot.judge(leaf_der, at)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ca_bridge.asn1.certificate import Certificate, parse_certificate
+from ca_bridge.errors import CrosshallError, PathError
+from ca_bridge.trust.bundle import MANIFEST, Bundle, read_bundle
+from ca_bridge.trust.profile import Profile
+from ca_bridge.trust.rules import certificate_key
+from ca_bridge.types import Clock, Refusal, Verdict
+from ca_bridge.verdict.compiled import Compiled, compile_all
+from ca_bridge.verdict.judge import Judged, Stage, judge_leaf, refused
+
+LOOK_EVERY = timedelta(seconds=1)
+_log = logging.getLogger(__name__)
+_UNKNOWN = Refusal("path.unknown_issuer", "no CA of the issuer's name is in the bundle", "RFC 5280 §6.1.3 (a)(4)")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A compiled bundle. Judging changes nothing and does no I/O."""
+
+    bundle: Bundle
+    compiled: Compiled
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the bundle's manifest, hexadecimal."""
+        return self.bundle.hash
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What of the bundle could not be used, for operators."""
+        return self.compiled.problems
+
+    def profile(self, ca_id: str) -> Profile:
+        """The profile of a CA by its id. Raises PathError `trust.no_profile`."""
+        try:
+            return self.bundle.profiles[ca_id]
+        except KeyError as error:
+            raise PathError("trust.no_profile", f"no profile {ca_id}") from error
+
+    def judge(self, leaf_der: bytes, at: datetime) -> Verdict:
+        """Whether this certificate may sign in at `at` (aware); never raises for a bad certificate."""
+        try:
+            leaf = parse_certificate(leaf_der)
+            found = judge_leaf(self.compiled, leaf, at)
+        except CrosshallError as error:
+            return self._refusal(refused(error), at)
+        if not found:
+            return self._refusal(_UNKNOWN, at)
+        best = found[0]
+        refusals = tuple(judged.refusal for judged in found if judged.refusal is not None)
+        if best.stage is not Stage.ACCEPTED:
+            return self._refused(best, refusals, leaf, at)
+        return self._accepted(best, refusals, leaf, at)
+
+    def _refusal(self, refusal: Refusal, at: datetime) -> Verdict:
+        return Verdict(
+            accepted=False,
+            code=refusal.code,
+            detail=refusal.detail,
+            clause=refusal.clause,
+            at=at,
+            snapshot=self.hash,
+            refusals=(refusal,),
+        )
+
+    def _refused(self, best: Judged, refusals: tuple[Refusal, ...], leaf: Certificate, at: datetime) -> Verdict:
+        assert best.refusal is not None
+        # Before the signature is proved the certificate has no issuer, whatever name it bears.
+        proved = best.stage > Stage.SIGNATURE and best.state is not None
+        profile = self.compiled.by_key.get(best.state.spki_sha256) if proved and best.state is not None else None
+        key = certificate_key(best.state.spki_sha256, leaf.serial) if proved and best.state is not None else ""
+        return Verdict(
+            accepted=False,
+            code=best.refusal.code,
+            detail=best.refusal.detail,
+            clause=best.refusal.clause,
+            at=at,
+            snapshot=self.hash,
+            engine=best.engine,
+            path=tuple(c.sha256 for c in best.path),
+            refusals=refusals,
+            domain="" if profile is None else profile.domain,
+            ca="" if profile is None else profile.id,
+            accreditation="" if profile is None else profile.accreditation,
+            certificate_key=key,
+        )
+
+    def _accepted(self, best: Judged, refusals: tuple[Refusal, ...], leaf: Certificate, at: datetime) -> Verdict:
+        assert best.state is not None
+        assert best.profile is not None
+        assert best.type is not None
+        return Verdict(
+            accepted=True,
+            code="ok",
+            detail="",
+            clause="",
+            at=at,
+            snapshot=self.hash,
+            engine=best.engine,
+            path=tuple(c.sha256 for c in best.path),
+            policies=best.policies,
+            refusals=refusals,
+            domain=best.profile.domain,
+            ca=best.profile.id,
+            accreditation=best.profile.accreditation,
+            certificate_type=best.type.id,
+            level=best.level,
+            certificate_key=certificate_key(best.state.spki_sha256, leaf.serial),
+            status_issued_at=best.status_issued_at,
+            oldest_data=best.oldest_data,
+        )
+
+
+def compile_bundle(bundle: Bundle) -> Snapshot:
+    """The snapshot of a bundle: every edge's signature checked, every path folded, once."""
+    return Snapshot(bundle, compile_all(bundle))
+
+
+class SnapshotSource:
+    """The snapshot in force: swapped atomically for a newer good bundle, kept when the folder holds a bad one."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._current: Snapshot | None = None
+        self._looked: datetime | None = None
+        self.problem = ""
+        """Why the bundle in the folder is not the one in force; empty when it is."""
+
+    def current(self) -> Snapshot:
+        """The snapshot in force; one request asks once and keeps it. Raises PathError `trust.*` when there is none."""
+        now = self._clock()
+        if self._looked is None or abs(now - self._looked) >= LOOK_EVERY:
+            with self._lock:
+                if self._looked is None or abs(now - self._looked) >= LOOK_EVERY:
+                    self._look()
+                    self._looked = now
+        if self._current is None:
+            raise PathError("trust.bundle", self.problem or "no bundle")
+        return self._current
+
+    def _look(self) -> None:
+        try:
+            manifest = hashlib.sha256((self._folder / MANIFEST).read_bytes()).hexdigest()
+        except OSError as error:
+            self._keep(f"{MANIFEST}: {error.strerror}")
+            return
+        if self._current is not None and manifest == self._current.hash:
+            self.problem = ""
+            return
+        try:
+            bundle = read_bundle(self._folder)
+            if self._current is not None and bundle.version < self._current.bundle.version:
+                raise PathError("trust.bundle", "the version fell")
+            self._current = compile_bundle(bundle)
+        except CrosshallError as error:
+            self._keep(str(error))
+            return
+        self.problem = ""
+        _log.info("bundle in force", extra={"snapshot": bundle.hash, "problems": list(self._current.problems)})
+
+    def _keep(self, problem: str) -> None:
+        if problem != self.problem:
+            _log.error("trust.bundle: the bundle is refused, the snapshot in force stays", extra={"problem": problem})
+        self.problem = problem
