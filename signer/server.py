@@ -54,6 +54,14 @@ def serve(settings: SignerSettings) -> None:
 
     Raises ConfigError `run.port_taken`; SignerError `signer.module`, `signer.origins`.
     """
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(),
+    )
     server = make(create_app(settings, open_wallet(settings)), settings.port)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

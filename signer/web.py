@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import secrets
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -60,7 +62,7 @@ def create_app(
     return app
 
 
-@api.get("/status")
+@api.get("/status", provide_automatic_options=False)
 def status() -> Response:
     """That a signer is here, for a listed hall, or for a program of this machine, which sends no Origin at all."""
     if "Origin" in request.headers:
@@ -68,20 +70,20 @@ def status() -> Response:
     return jsonify(name="crosshall-signer", version=1)
 
 
-@api.post("/requests")
+@api.post("/requests", provide_automatic_options=False)
 def create() -> tuple[Response, int]:
     """Take a request: it waits until the person opens its page."""
     hall = _hall()
     if request.mimetype != "application/json":  # keeps "simple" cross-site forms out, whatever Origin says
         raise SignerError("signer.request", "the body is not application/json")
-    asking = read_asking(request.get_json(silent=True), hall.origin, parts().clock())
+    asking = read_asking(_body(), hall.origin, parts().clock())
     made, secret = parts().requests.add(hall, asking.asked, asking.level, asking.languages)
     page = f"{parts().settings.origin}/requests/{made.id}"
     _log.info("signer.request", origin=hall.origin, level=asking.level)
     return jsonify(id=made.id, secret=secret, page=page), 201
 
 
-@api.get("/requests/<request_id>")
+@api.get("/requests/<request_id>", provide_automatic_options=False)
 def collect(request_id: str) -> Response:
     """Where a request stands; certificate and signature once."""
     hall = _hall()
@@ -111,6 +113,14 @@ def _answer(made: Request) -> dict[str, Any]:
             "signature": base64.urlsafe_b64encode(made.signature.value).rstrip(b"=").decode(),
         }
     return {"state": "waiting" if made.state is State.SIGNING else str(made.state)}
+
+
+def _body() -> Any:
+    """The decoded body, None when it is no JSON."""
+    try:
+        return json.loads(request.get_data())
+    except (ValueError, RecursionError):
+        return None
 
 
 def _hall() -> Hall:
@@ -171,7 +181,9 @@ def _http_error(error: HTTPException) -> tuple[Response | str, int]:
 
 
 def _fault(error: Exception) -> tuple[Response | str, int]:
-    _log.error("signer.fault", error=type(error).__name__, exc_info=error)
+    # Where, never what: the text and the frames of an exception can hold a PIN.
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    _log.error("signer.fault", error=type(error).__name__, file=where.filename, line=where.lineno)
     return _tell("run.fault", 500)
 
 
