@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
@@ -100,8 +100,6 @@ def test_no_open_redirect(browser: Browser, target: str) -> None:
 
 
 def _query(**values: str) -> str:
-    from urllib.parse import urlencode
-
     return urlencode(values)
 
 
@@ -137,7 +135,15 @@ def test_callback_too_late(browser: Browser, clock: Clock) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["", "code=x", "state=x", "state=x&code=a&code=b", "state=x&state=y&code=a", "state=x&code=a&error=b", "state=" + "x" * 999],
+    [
+        "",
+        "code=x",
+        "state=x",
+        "state=x&code=a&code=b",
+        "state=x&state=y&code=a",
+        "state=x&code=a&error=b",
+        "state=" + "x" * 999,
+    ],
 )
 def test_callback_malformed(browser: Browser, query: str) -> None:
     """A callback without its parameters, or with one twice, is refused."""
