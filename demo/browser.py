@@ -101,8 +101,8 @@ class Browser:
         hops: list[str] = []
         for _ in range(MAX_REDIRECTS):
             page = self.once(method, url, body, headers)
-            location = page.headers.get("Location")
-            if page.status not in (301, 302, 303, 307, 308) or not location:
+            location = page.headers.get("Location") or _refresh(page.headers.get("Refresh", ""))
+            if page.status not in (200, 301, 302, 303, 307, 308) or not location:
                 return Page(page.url, page.status, page.text, page.headers, tuple(hops))
             hops.append(url)
             url = urljoin(url, location)
@@ -135,6 +135,12 @@ class Browser:
             jar.pop(name, None)
         else:
             jar[name] = value
+
+
+def _refresh(value: str) -> str:
+    """The address of a `Refresh: 0; url=…`, which browsers follow as they follow a redirect."""
+    seconds, _, address = value.partition("; url=")
+    return address if seconds == "0" else ""
 
 
 class _Forms(HTMLParser):

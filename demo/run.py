@@ -85,7 +85,7 @@ Personas / 演示人员
   all of them, the refused ones too: crosshall demo personas
 
 Revoke one and watch the session end within a minute:
-  .venv/bin/crosshall demo revoke {_FIRST} --folder {folder}
+  .venv/bin/crosshall demo revoke {_FIRST} --port {where.port}
 Logs: {demo.folder.logs}
 Ctrl-C stops everything.
 """

@@ -127,7 +127,9 @@ class Demo:
         """Make the realm what its code says."""
         settings = self.settings
         claim(self._keycloak())
-        apply_realm(settings, load_windows(settings.node.state), say=self._say)
+        done = apply_realm(settings, load_windows(settings.node.state))
+        if done.writes:
+            self._say(f"realm {settings.keycloak.realm}: {done.writes} writes")
 
     def restart(self, name: str, *, kill: bool = False, between: Callable[[], None] = lambda: None) -> None:
         """Stop a part, do something while it is down, start it again."""
