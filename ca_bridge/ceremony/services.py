@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from flask import Flask, current_app
 
@@ -16,15 +16,17 @@ from ca_bridge.store.people import People
 from ca_bridge.store.releases import Releases
 from ca_bridge.store.sessions import Sessions
 from ca_bridge.types import Capacity, Clock, Identifier, Identity
-
-if TYPE_CHECKING:
-    from ca_bridge.verdict.snapshot import Snapshot
+from ca_bridge.verdict.snapshot import Snapshot
 
 EXTENSION = "crosshall"
 
 
 class Snapshots(Protocol):
     """`verdict.snapshot.SnapshotSource`, or what stands in for it in a test."""
+
+    @property
+    def problem(self) -> str:
+        """Why the bundle in the folder is not the one in force, for the operator; empty when it is."""
 
     def current(self) -> Snapshot:
         """The snapshot in force; a request asks once and keeps it. PathError `trust.bundle` when there is none."""

@@ -14,9 +14,9 @@ def reasons(services: Services, keys: SigningKeys) -> list[str]:
         snapshot = services.snapshots.current()
         if not snapshot.bundle.anchors:
             found.append("trust.no_anchors")
-        problem = getattr(services.snapshots, "problem", "")
-        if problem:
-            found.append(str(problem))
+        if services.snapshots.problem:
+            # the snapshot before it stays in force, but what is new – refusals above all – is not
+            found.append("trust.bundle")
     except CrosshallError as error:
         found.append(error.code)
     try:

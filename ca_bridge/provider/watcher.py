@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ca_bridge.ceremony.services import Services
 from ca_bridge.errors import StoreError
@@ -22,9 +21,7 @@ from ca_bridge.store.logouts import Logouts
 from ca_bridge.store.releases import Releases
 from ca_bridge.store.sessions import Recheck, Sessions
 from ca_bridge.types import Session
-
-if TYPE_CHECKING:
-    from ca_bridge.verdict.snapshot import Snapshot
+from ca_bridge.verdict.snapshot import Snapshot
 
 LOCK = "watcher"
 LEASE_SECONDS = 30

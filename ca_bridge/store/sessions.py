@@ -201,7 +201,7 @@ class Sessions:
                     session_subjects.c.sid == row.sid
                 )
             )
-            return _session(row._asdict(), dict(subjects.tuples().all()))
+            return _session(row._asdict(), {row.sector: row.subject for row in subjects})
 
     def _row(self, connection: sa.Connection, condition: sa.ColumnElement[bool], *, lock: bool = False) -> Any:
         query = (
