@@ -197,6 +197,11 @@ class Page:
     headers: Json
 
     @property
+    def code(self) -> str | None:
+        """The code with which the browser came back to a window, if it did."""
+        return self.query.get("code") if self.status == 0 else None
+
+    @property
     def query(self) -> Json:
         """Parameters of the address."""
         return dict(parse_qsl(urlsplit(self.url).query))

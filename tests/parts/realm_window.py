@@ -58,8 +58,8 @@ class Window:
         """A whole sign-in. Returns the token answer; fails the test when no code or no tokens come."""
         url, verifier = self.address(**changes)
         page = walker.get(url)
-        assert "code" in page.query, f"no code at {page.url}: {page.text[:300]}"
-        reply = self.exchange(page.query["code"], verifier)
+        assert page.code, f"no code at {page.url}: {page.text[:300]}"
+        reply = self.exchange(page.code, verifier)
         assert reply.status == 200, reply.body
         return reply.body
 
