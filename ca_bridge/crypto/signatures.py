@@ -145,6 +145,18 @@ def _kind(spki_der: bytes) -> str:
     raise CryptoError("crypto.key", "not an accepted kind of public key")
 
 
+_P25519 = 2**255 - 19
+_ORDER_8 = 0x5FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER = frozenset({0, 1, _P25519 - 1, _ORDER_8, _P25519 - _ORDER_8})
+
+
+def _check_edwards(point: bytes) -> None:
+    # Under a point of small order anybody can make signatures (RFC 8032 leaves such keys to the verifier).
+    y = int.from_bytes(point, "little") & (2**255 - 1)
+    if y >= _P25519 or y in _SMALL_ORDER:
+        raise CryptoError("crypto.key", "ed25519: a point of small order, or not in its one encoding")
+
+
 _Key = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 
@@ -157,7 +169,10 @@ def _load(kind: str, spki_der: bytes) -> _Key:
         if not RSA_BITS[0] <= key.key_size <= RSA_BITS[1] or key.public_numbers().e != 65537:
             raise CryptoError("crypto.key_size", f"RSA key of {key.key_size} bits, or its exponent is not 65537")
         return key
-    if isinstance(key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        _check_edwards(spki_der[-32:])
+        return key
+    if isinstance(key, ec.EllipticCurvePublicKey):
         return key
     raise CryptoError("crypto.key", "not an accepted kind of public key")
 

@@ -363,6 +363,15 @@ class TestHostileSignatures:
         ):
             refused("crypto.signature", keys.spki("rsa"), RSA_OID["sha256"], NULL, MSG, bad)
 
+    def test_ed25519_small_order(self) -> None:
+        """Under the eight points of small order R = A, S = 0 can verify for any message: such keys are refused."""
+        header, p = bytes.fromhex("302a300506032b6570032100"), 2**255 - 19
+        eighth = bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")
+        low = [y.to_bytes(32, "little") for y in (0, 1, p - 1, p, p + 1, 2**255 - 1)] + [eighth]
+        low.append((p - int.from_bytes(eighth, "little")).to_bytes(32, "little"))
+        for point in low + [point[:31] + bytes([point[31] | 0x80]) for point in low]:
+            refused("crypto.key", header + point, "1.3.101.112", None, MSG, point + bytes(32))
+
     def test_ed25519(self, keys) -> None:  # type: ignore[no-untyped-def]
         """S beyond the group's order, a cut signature, and the zero signature are refused (RFC 8032 §5.1.7)."""
         order = 2**252 + 27742317777372353535851937790883648493
