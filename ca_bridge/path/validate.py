@@ -83,13 +83,18 @@ def finish(state: State, certificate: Certificate, budget: Budget) -> Outcome:
 def check_times(path: tuple[Certificate, ...], at: datetime) -> None:
     """§6.1.3 (a)(2) for a path, leaf first. Raises PathError with `facts["depth"]`; both ends are included."""
     for depth, certificate in enumerate(path):
-        late, early = ("path.ca_expired", "path.ca_not_yet_valid") if depth else ("path.expired", "path.not_yet_valid")
-        if at < certificate.not_before:
-            detail = f"valid from {certificate.not_before.isoformat()}"
-            raise PathError(early, detail, clause="RFC 5280 §6.1.3 (a)(2)", depth=depth)
-        if at > certificate.not_after:
-            detail = f"valid to {certificate.not_after.isoformat()}"
-            raise PathError(late, detail, clause="RFC 5280 §6.1.3 (a)(2)", depth=depth)
+        check_time(certificate, at, depth)
+
+
+def check_time(certificate: Certificate, at: datetime, depth: int) -> None:
+    """§6.1.3 (a)(2) for one certificate; codes differ for the leaf (depth 0) and the CAs above."""
+    late, early = ("path.ca_expired", "path.ca_not_yet_valid") if depth else ("path.expired", "path.not_yet_valid")
+    if at < certificate.not_before:
+        detail = f"valid from {certificate.not_before.isoformat()}"
+        raise PathError(early, detail, clause="RFC 5280 §6.1.3 (a)(2)", depth=depth)
+    if at > certificate.not_after:
+        detail = f"valid to {certificate.not_after.isoformat()}"
+        raise PathError(late, detail, clause="RFC 5280 §6.1.3 (a)(2)", depth=depth)
 
 
 def anchored_state(anchor: Anchor, inputs: Inputs, at: datetime | None, *, bind: bool) -> State:

@@ -1,0 +1,176 @@
+"""Chains that a caller supplies: the slow path, with status by the caller's CRLs (design §4, §9).
+
+The fold, the leaf's form and the CRL rules are those of the compiled path; only the search is different.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Literal
+
+from ca_bridge.asn1 import oids
+from ca_bridge.asn1.certificate import Certificate
+from ca_bridge.asn1.crl import Crl
+from ca_bridge.asn1.extensions import KeyUsage
+from ca_bridge.asn1.names import Name
+from ca_bridge.crypto import signatures
+from ca_bridge.errors import PathError, RevocationError
+from ca_bridge.path.budget import Budget
+from ca_bridge.path.build import Found, Pool, Request, Result, limits_for, search
+from ca_bridge.path.state import Anchor, Inputs
+from ca_bridge.path.validate import DEFAULT_SM2_ID, refusal
+from ca_bridge.revocation.crl import CrlSet, Query, crl_status
+from ca_bridge.revocation.status import Kind, Status
+from ca_bridge.verdict.leaf import check_purpose
+
+Revocation = Literal["require", "if-available", "off"]
+MAX_SIGNER_SEARCHES = 32
+_CODES = {Kind.REVOKED: "revoked", Kind.STALE: "stale", Kind.UNKNOWN: "unknown"}
+
+
+@dataclass(frozen=True, slots=True)
+class Supplied:
+    """Everything of one question (design §9); times aware."""
+
+    leaf: Certificate
+    anchors: Sequence[Certificate]
+    at: datetime
+    pool: Sequence[Certificate] = ()
+    crls: Sequence[Crl] = ()
+    revocation: Revocation = "off"
+    inputs: Inputs = field(default_factory=Inputs)
+    anchor_constraints: bool = False
+    purpose: str = "any"
+    sm2_id: str = DEFAULT_SM2_ID
+
+
+def validate(supplied: Supplied) -> Result:
+    """The path that passes, or why none does. Never raises for bad certificates."""
+    return _Validation(supplied).run()
+
+
+class _Validation:
+    def __init__(self, supplied: Supplied) -> None:
+        self._supplied = supplied
+        self._pool = Pool(supplied.pool)
+        self._anchors = tuple(Anchor.of(certificate) for certificate in supplied.anchors)
+        self._limits = limits_for(supplied.inputs)
+        self._crls = CrlSet.of(supplied.crls) if supplied.revocation != "off" else CrlSet({}, {})
+        self._verified: dict[tuple[str, bytes, str], bool] = {}
+        self._signers: dict[tuple[str, str], bool] = {}
+        self._asking: set[str] = set()
+        self._searches = 0
+
+    def run(self) -> Result:
+        """Search, with purpose, key and status as further checks."""
+        return search(self._request(self._supplied.leaf, self._anchors), Budget(self._limits), self._check)
+
+    def sm2_id(self, key: str) -> str:  # noqa: ARG002 - one ID for all that a caller supplies
+        """The ID that the caller named."""
+        return self._supplied.sm2_id
+
+    def _request(self, leaf: Certificate, anchors: Sequence[Anchor], inputs: Inputs | None = None) -> Request:
+        supplied = self._supplied
+        return Request(
+            leaf=leaf,
+            anchors=anchors,
+            pool=self._pool,
+            at=supplied.at,
+            inputs=supplied.inputs if inputs is None else inputs,
+            sm2_id=self.sm2_id,
+            bind_anchor=supplied.anchor_constraints,
+        )
+
+    def _check(self, found: Found) -> None:
+        leaf = found.outcome.path[0]
+        check_purpose(leaf, self._supplied.purpose, found.state.usages)
+        signatures.key_kind(leaf.spki)
+        self._check_status(found)
+
+    def _check_status(self, found: Found) -> None:
+        """Revoked and stale refuse; unknown refuses when a status is required. The nearest to the anchor first."""
+        mode = self._supplied.revocation
+        if mode == "off":
+            return
+        path = found.outcome.path
+        for depth in range(len(path) - 1, -1, -1):
+            certificate = path[depth]
+            if oids.NO_REV_AVAIL in certificate.extensions:
+                _check_no_status(certificate, depth)
+                continue
+            status = self._status(certificate, path[depth + 1 :], found.anchor)
+            if status.kind is Kind.GOOD or (status.kind is Kind.UNKNOWN and mode == "if-available"):
+                continue
+            code = f"revocation.{'ca_' if depth else ''}{_CODES[status.kind]}"
+            raise RevocationError(code, status.detail, clause=status.clause, depth=depth)
+
+    def _status(self, certificate: Certificate, above: tuple[Certificate, ...], anchor: Anchor) -> Status:
+        issuer = above[0] if above else anchor.certificate
+        spki = above[0].spki if above else anchor.spki
+        allowed = issuer is None or not above or _signs_crls(issuer)
+        signers = _Signers(self, anchor, spki, allowed=allowed)
+        return crl_status(Query(certificate, spki, self._supplied.at), self._crls, signers, verified=self._verified)
+
+    def candidates(self, name: Name) -> Iterable[Certificate]:
+        """Certificates of a name whose keys may sign CRLs."""
+        return [c for c in self._pool.by_subject.get(name.normalised, ()) if _signs_crls(c)]
+
+    def signer_trusted(self, signer: Certificate, anchor: Anchor) -> bool:
+        """Whether a CRL signer has a good path to the same anchor (RFC 5280 §6.3.3 (f)), its own status included.
+
+        A signer whose status is being asked for just now cannot answer for itself.
+        """
+        key = (signer.sha256, anchor.spki_sha256)
+        if key in self._signers:
+            return self._signers[key]
+        if signer.sha256 in self._asking:
+            return False
+        if self._searches >= MAX_SIGNER_SEARCHES:
+            raise PathError("path.budget", f"more than {MAX_SIGNER_SEARCHES} CRL signers", clause="ours: counted work")
+        self._searches += 1
+        self._asking.add(signer.sha256)
+        inputs = replace(Inputs(), max_intermediates=self._supplied.inputs.max_intermediates)
+        result = search(self._request(signer, (anchor,), inputs), Budget(self._limits), self._check_status)
+        self._asking.discard(signer.sha256)
+        self._signers[key] = result.found is not None
+        return self._signers[key]
+
+
+class _Signers:
+    """Who may sign CRLs for one issuer's certificates: the issuer, the anchor, and certificates of the CRL's name."""
+
+    def __init__(self, validation: _Validation, anchor: Anchor, issuer_spki: bytes, *, allowed: bool) -> None:
+        self._validation = validation
+        self._anchor = anchor
+        self._issuer_spki = issuer_spki
+        self._allowed = allowed
+
+    def keys(self, name: Name, issuer_spki: bytes) -> Iterable[tuple[bytes, str, object]]:
+        sm2_id = self._validation.sm2_id("")
+        if self._allowed:
+            yield issuer_spki, sm2_id, None
+        if name.normalised == self._anchor.name.normalised and self._anchor.spki != issuer_spki:
+            yield self._anchor.spki, sm2_id, None
+        for certificate in self._validation.candidates(name):
+            if certificate.spki != issuer_spki:
+                yield certificate.spki, sm2_id, certificate
+
+    def trusted(self, token: object, at: datetime) -> bool:  # noqa: ARG002 - one time per validation
+        return not isinstance(token, Certificate) or self._validation.signer_trusted(token, self._anchor)
+
+
+def _signs_crls(certificate: Certificate) -> bool:
+    return certificate.key_usage is None or KeyUsage.CRL_SIGN in certificate.key_usage
+
+
+def _check_no_status(certificate: Certificate, depth: int) -> None:
+    """RFC 9608 §4: an end-entity certificate that says noRevAvail has no status; a CA certificate may not say so."""
+    if certificate.is_ca:
+        raise PathError("path.no_status_ca", "noRevAvail in a CA certificate", clause="RFC 9608 §4", depth=depth)
+
+
+def no_anchor() -> PathError:
+    """The refusal when a caller gives no anchor at all."""
+    return refusal("path.no_anchor", "no trust anchor is given", "RFC 5280 §6.1.1 (d)")
