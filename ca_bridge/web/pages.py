@@ -13,6 +13,7 @@ from ca_bridge.errors import LANGUAGES, CrosshallError, catalogue, words
 from ca_bridge.web import language
 
 FAULT = 500
+_SCRIPTS = ("hall.challenge", "hall.proof")
 _NUMBER = re.compile(r"[A-Za-z0-9-]{8,64}")
 _TRANSACTION = re.compile(r"[A-Za-z0-9_-]{43}")
 
@@ -101,7 +102,7 @@ def request_number() -> str:
 def wants_json() -> bool:
     """Whether the caller is a script: it sends JSON, or asks for it before a page."""
     accepted = request.accept_mimetypes
-    return request.is_json or accepted["application/json"] > accepted["text/html"]
+    return request.endpoint in _SCRIPTS or request.is_json or accepted["application/json"] > accepted["text/html"]
 
 
 def asset(name: str) -> str:

@@ -12,11 +12,13 @@ from tests.unit.web.hall import LI, WANG, Authority, Hall, Held, make_hall
 
 @pytest.fixture(scope="session")
 def province() -> Authority:
+    """The province's CA."""
     return Authority("gd-public", "gd-ca-01")
 
 
 @pytest.fixture(scope="session")
 def city() -> Authority:
+    """A city's CA."""
     return Authority("gz-public", "gz-ca-01", "gd/guangzhou")
 
 
@@ -46,6 +48,7 @@ def operator(province: Authority) -> Held:
 
 @pytest.fixture
 def hall(tmp_path: Path, province: Authority, city: Authority) -> Iterator[Hall]:
+    """A hall with an empty store."""
     made = make_hall(tmp_path, [province, city])
     yield made
     made.services.store.close()

@@ -1,4 +1,4 @@
-"""A hall for tests: the real app's pages over a real store, certificates made here, and a snapshot that a test can turn."""
+"""A hall for tests: the real pages over a real store, certificates made here, a snapshot that a test can turn."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ storage = "token"
 capacities = ["citizen", "operator"]
 match = {{ subject_ou = "经办人证书" }}
 name = {{ from = "subject.CN" }}
-organisation = {{ name = "subject.O", identifier = {{ type = "uscc", state = "CN", from = "extension:1.2.156.10260.4.1.4" }} }}
+[types.organisation]
+name = "subject.O"
+identifier = {{ type = "uscc", state = "CN", from = "extension:1.2.156.10260.4.1.4" }}
 [[types.identifiers]]
 type = "cn-id"
 state = "CN"
@@ -84,13 +86,17 @@ from = "extension:1.2.156.10260.4.1.1"
 
 
 class Hand:
-    """A clock moved by hand."""
+    """A clock moved by hand, unless it follows the wall's (for a browser, which has its own)."""
 
     def __init__(self) -> None:
         self.now = START
+        self.follows = False
 
     def __call__(self) -> datetime:
-        return self.now
+        return datetime.now(UTC) if self.follows else self.now
+
+    def follow_the_wall(self) -> None:
+        self.follows = True
 
     def forward(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
@@ -302,13 +308,17 @@ def path_of(address: str) -> str:
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
-def make_hall(folder: Path, authorities: list[Authority], **turned: Any) -> Hall:
+def make_hall(
+    folder: Path, authorities: list[Authority], *, bridge: dict[str, Any] | None = None, **turned: Any
+) -> Hall:
     """A hall whose store lies in `folder`."""
     clock, told = Hand(), []
     (folder / "channel").write_text(CHANNEL)
     keycloak = {"issuer": "https://sso.test/realms/gd", "internal": "http://127.0.0.1:1"}
-    bridge = {"issuer": ISSUER, "certificate_host": "*.cert.hall.test:8443", "channel_secret_file": folder / "channel"}
-    settings = Settings.model_validate({"bridge": bridge, "keycloak": keycloak})
+    named = {"issuer": ISSUER, "certificate_host": "*.cert.hall.test:8443", **(bridge or {})}
+    settings = Settings.model_validate(
+        {"bridge": {**named, "channel_secret_file": folder / "channel"}, "keycloak": keycloak}
+    )
     url = f"sqlite:///{folder}/bridge.sqlite"
     migrate(url)
     store = open_store(url, Box(bytes(range(32))), clock)
