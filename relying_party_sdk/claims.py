@@ -52,10 +52,16 @@ def _fits(value: object, rule: Mapping[str, Any]) -> bool:
         return False
     if "enum" in rule and value not in rule["enum"]:
         return False
-    if "pattern" in rule and not (isinstance(value, str) and re.search(rule["pattern"], value, re.ASCII)):
+    if "pattern" in rule and not (isinstance(value, str) and _pattern(rule["pattern"]).search(value)):
         return False
     if isinstance(value, int) and abs(value) > 2**53:  # RFC 8259 §6: what every JSON reader keeps exactly
         return False
     if isinstance(value, int):
         return bool(rule.get("minimum", value) <= value <= rule.get("maximum", value))
     return True
+
+
+@functools.cache
+def _pattern(text: str) -> re.Pattern[str]:
+    """JSON Schema's `$` is the very end (ECMA-262); Python's also matches before a line end."""
+    return re.compile(text.removesuffix("$") + (r"\Z" if text.endswith("$") else ""), re.ASCII)

@@ -69,8 +69,8 @@ class Mint:
             raw = jwt.get_algorithm_by_name("ES256").sign(message, signer)
         return f"{head}.{body}.{_b64(raw)}"
 
-    def logout_token(self, client_id: str, sub: str, sid: str, **changes: Any) -> str:
-        """A logout token; a change to None removes the claim. `typ`, `alg`, `key` change header and signer."""
+    def logout_token(self, client_id: str, **changes: Any) -> str:
+        """A logout token of `sub` and `sid`; a change to None removes a claim; `typ`, `alg`, `key`: header and signer."""
         header = {"alg": changes.pop("alg", "ES256"), "typ": changes.pop("typ", "logout+jwt"), "kid": self.signing}
         key, now = changes.pop("key", None), int(self.clock())
         claims: dict[str, Any] = {
@@ -80,8 +80,6 @@ class Mint:
             "exp": now + 120,
             "jti": secrets.token_hex(8),
             "events": {LOGOUT_EVENT: {}},
-            "sub": sub,
-            "sid": sid,
             **changes,
         }
         kept = {name: value for name, value in claims.items() if value is not None}

@@ -134,7 +134,7 @@ class FakeProvider:
         login = self.login
         sid, person = (login.sid, login.person) if login else ("none", self.person)
         sub = person.subject(f"sub-{client_id}") if person else "nobody"
-        return self.mint.logout_token(client_id, sub, sid, **changes)
+        return self.mint.logout_token(client_id, **{"sub": sub, "sid": sid, **changes})
 
     def end_login(self) -> None:
         """End the browser session here, without telling the windows."""
