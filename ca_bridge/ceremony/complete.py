@@ -150,12 +150,21 @@ def _held(services: Services, judged: _Judged, person: str, kind: IdentifierType
     equal = equal_to(judged.snapshot.bundle.policy.equivalent, kind, accreditation)
     if services.people.prove(person, accreditation, equal) is not Standing.HELD:
         return False
-    # The same person's live session in this browser stands on the earlier credential: that proves it (design §5).
+    earlier = _vouching(services, judged, person, session_secret)
+    return not (earlier and services.people.confirm(person, accreditation, earlier))
+
+
+def _vouching(services: Services, judged: _Judged, person: str, session_secret: str) -> str:
+    """The accreditation behind this person's live session in this browser, if its certificate is good still, else `""`.
+
+    The session stands on the earlier credential: that is the proof that design §5 asks for.
+    """
     live = services.sessions.find(session_secret)
-    if live is None or live.person != person:
-        return True
-    earlier = judged.snapshot.profile(live.ca).accreditation
-    return not services.people.confirm(person, accreditation, earlier)
+    holder = services.sessions.holder(live.sid) if live is not None and live.person == person else None
+    if holder is None:
+        return ""
+    verdict = judged.snapshot.judge(holder.leaf, services.clock())
+    return verdict.accreditation if verdict.accepted else ""
 
 
 def _hold(services: Services, tx: Transaction, state: Pending, claim: Claim) -> Held:

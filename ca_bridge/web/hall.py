@@ -217,7 +217,7 @@ def _posted(tx_id: str) -> Transaction:
 
 
 def _certificate_address(tx: Transaction) -> str:
-    """A name never used before where the setting allows it: browsers remember which certificate was chosen for a host."""
+    """A name never used before, where the setting allows it: browsers remember the certificate chosen for a host."""
     host = services().settings.bridge.certificate_host
     if host.startswith("*."):
         host = "".join(secrets.choice(_BASE32) for _ in range(guard.LABEL)) + host[1:]
