@@ -35,7 +35,7 @@ class Admin:
     def find(self, path: str, **query: str) -> Any | None:
         """The JSON at `path`, or None when Keycloak answers 404."""
         answer = self._call(self._connection.raw_get, path, **query)
-        return None if answer.status_code == 404 else self._json(answer, path)
+        return None if answer.status_code == 404 and not answer.history else self._json(answer, path)
 
     def read(self, path: str, **query: str) -> Any:
         """The JSON at `path`. Raises UpstreamError `realm.refused` for any answer but 2xx."""
@@ -55,7 +55,7 @@ class Admin:
         self.writes += 1
         keywords = {} if body is None else {"data": json.dumps(body)}
         answer = self._call(lambda address, **_: self._connection.raw_delete(address, **keywords), path)
-        if answer.status_code != 404:
+        if answer.status_code != 404 or answer.history:
             self._check(answer, path)
 
     def _write(self, method: Callable[..., Any], path: str, body: object) -> Any:
@@ -77,6 +77,8 @@ class Admin:
 
     @staticmethod
     def _check(answer: Any, path: str) -> None:
+        if answer.history:
+            raise UpstreamError("realm.refused", f"{path}: redirected, so this is not Keycloak's own address")
         if answer.status_code in (401, 403):
             raise UpstreamError("realm.admin_login", f"the administrator may not use {path}")
         if not 200 <= answer.status_code < 300:

@@ -84,7 +84,7 @@ def _claims(path: Path) -> dict[str, str]:
     try:
         schema = json.loads(path.read_text("utf-8"))
         return {name: _TYPES[rule.get("type", "string")] for name, rule in schema["properties"].items()}
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UpstreamError("realm.config", f"{path.name}: {type(error).__name__} {error}") from error
 
 

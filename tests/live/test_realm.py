@@ -314,7 +314,7 @@ def interrupted_apply(realm: Realm, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_subject_survives_a_rebuilt_realm(realm: Realm, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The realm dropped and built again, at first interrupted in a half-made flow: the same crosshall_subject at both windows, in every place."""
+    """Dropped, half built, built again: the same crosshall_subject at both windows, in every place."""
     before = {name: realm.window(name).sign_in(Walker()) for name in ("police", "env")}
     old = {name: realm.window(name).verified(answer["id_token"]) for name, answer in before.items()}
     realm.drop()
