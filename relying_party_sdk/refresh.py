@@ -20,8 +20,6 @@ from relying_party_sdk.stores.protocol import Clock, Store
 
 log = logging.getLogger("relying_party_sdk")
 
-_LEASE = 60.0
-"""Seconds after which another process may take over from one that died in a refresh; above any transport's total."""
 _PAUSE = 5.0
 """Seconds during which a provider that just failed is not asked again by this process."""
 _STEP = 0.03
@@ -49,7 +47,8 @@ class Refresher:
         self._exchange = exchange
         self._clock = clock
         self._sleep = sleep
-        self._tries = int(3 * settings.total_timeout / _STEP)
+        self._tries = int(settings.total_timeout / _STEP)
+        self._lease = 3 * settings.total_timeout + 5  # a refresh calls token endpoint, at worst metadata and keys too
         self._guard = threading.Lock()
         self._gates: dict[str, tuple[threading.Lock, int]] = {}
         self._failed = float("-inf")
@@ -82,7 +81,7 @@ class Refresher:
                 return None
             if 0 <= self._clock() - self._failed < _PAUSE:
                 return self._without_provider(current)
-            token = self._store.lock(name, _LEASE)
+            token = self._store.lock(name, self._lease)
             if token is not None:
                 try:
                     return self._refresh(session.key, name, token)

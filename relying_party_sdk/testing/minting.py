@@ -70,7 +70,7 @@ class Mint:
         return f"{head}.{body}.{_b64(raw)}"
 
     def logout_token(self, client_id: str, **changes: Any) -> str:
-        """A logout token of `sub` and `sid`; a change to None removes a claim; `typ`, `alg`, `key`: header and signer."""
+        """A logout token of `sub` and `sid`; a change to None removes a claim; `typ`, `alg`, `key` are the header's."""
         header = {"alg": changes.pop("alg", "ES256"), "typ": changes.pop("typ", "logout+jwt"), "kid": self.signing}
         key, now = changes.pop("key", None), int(self.clock())
         claims: dict[str, Any] = {

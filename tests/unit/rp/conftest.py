@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class Window:
         return found.value if found else ""
 
 
-def make_window(provider: FakeProvider, settings: Settings, clock: Clock) -> Window:
+def make_window(provider: FakeProvider, settings: Settings, clock: Callable[[], float]) -> Window:
     """An application with pages of several requirements; called twice with one store: two processes."""
     party = RelyingParty(settings, clock=clock, sleep=lambda _: None)
     provider.register(settings, party.jwks)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -63,6 +66,46 @@ def test_fifty_parallel_requests_are_one_refresh(
     other.close()
     assert provider.calls["refresh"] == 1
     assert provider.refusals == []
+
+
+_WORKER = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+from relying_party_sdk import RelyingParty, Settings
+party = RelyingParty(Settings.from_toml(sys.argv[1]), clock=lambda: time.time() + 61)
+print("ready", flush=True)
+sys.stdin.readline()
+with ThreadPoolExecutor(10) as pool:
+    print(sum(session is not None for session in pool.map(lambda _: party.current(sys.argv[2]), range(10))))
+"""
+
+
+def test_one_refresh_for_several_processes(tmp_path: Path) -> None:
+    """Forty requests in four real processes that share a SQLite file: one refresh, nobody signed out."""
+    ahead = 0.0
+    with FakeProvider(lambda: time.time() + ahead) as provider:
+        provider.person = CITIZEN
+        settings = provider.settings(tmp_path)
+        window = make_window(provider, settings, time.time)
+        browser = window.browser()
+        browser.open("/matters/7")
+        file = tmp_path / "window.toml"
+        file.write_text(
+            f'issuer = "{provider.issuer}"\nclient_id = "window"\nbase_url = "https://window.test"\n'
+            'key_file = "window.pem"\nstore = "window.sqlite"\n'
+        )
+        ahead = 61.0
+        command = [sys.executable, "-c", _WORKER, str(file), window.cookie(browser)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        workers = [subprocess.Popen(command, **pipes) for _ in range(4)]  # type: ignore[call-overload]
+        for worker in workers:
+            assert worker.stdout.readline() == "ready\n"
+        for worker in workers:
+            worker.stdin.write("go\n")
+            worker.stdin.flush()
+        assert [worker.communicate(timeout=60)[0] for worker in workers] == ["10\n"] * 4
+        assert (provider.calls["refresh"], provider.refusals) == (1, [])
+        window.party.close()
 
 
 @pytest.mark.parametrize("fault", [Fault.DOWN, Fault.HTML, Fault.HUGE, Fault.SLOW, Fault.REDIRECT])
