@@ -30,6 +30,7 @@ class Node(_Section):
     name: str = "gd"
     """Trust domain that the node stands in: `gd`, `gd/guangzhou` …"""
     role: Literal["province", "city", "county"] = "province"
+    """The province is a node that also holds the keys of the federation."""
     state: Path = Path("state")
     """Folder of everything the node must keep: keys, windows, realm; what `crosshall backup` takes."""
     bundle: Path = Path("bundle")
@@ -50,6 +51,7 @@ class Bridge(_Section):
     signer: str = "http://127.0.0.1:28443"
     """Origin of the local signer on the person's machine."""
     session_seconds: int = Field(default=8 * 3600, ge=60)
+    """How long a sign-in lasts at the most."""
     rejudge_seconds: int = Field(default=10, ge=1)
     """How often changed trust data and pending logouts are looked at."""
     rate_per_minute: int = Field(default=120, ge=1)
@@ -67,16 +69,21 @@ class Keycloak(_Section):
     """The one relying party of the bridge: the node's realm."""
 
     realm: str = "gd"
+    """Name of the realm."""
     issuer: str
     """What tokens say: `https://sso…/realms/gd`."""
     internal: str
     """Address for calls between servers, `http://127.0.0.1:…`: token keys, logout, admin."""
     client_id: str = "keycloak"
+    """Name under which the realm speaks to the bridge."""
     alias: str = "bridge"
+    """Name of the bridge as identity provider of the realm."""
     ca_file: Path | None = None
     """Certificates that `internal` is checked against when it is https; none: the machine's own."""
     admin_user: str = "admin"
+    """Who administers Keycloak for `crosshall realm`."""
     admin_password_file: Path = Path("state/keys/keycloak-admin")
+    """One line, mode 0600."""
 
     @property
     def redirect_uri(self) -> str:

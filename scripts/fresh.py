@@ -20,10 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CLIENTS = (
     "/etc/pip.conf",
     "/etc/resolv.conf",
-    "/etc/apt/sources.list",
-    "/etc/apt/sources.list.d",
     "/usr/local/share/ca-certificates",
-    "/etc/ssl/certs",
 )
 STEPS = [
     ("line zero", "apt-get update -qq && apt-get install -y -qq make git python3-venv >/dev/null"),
@@ -84,7 +81,8 @@ def build(root: Path) -> None:
     for name in CLIENTS:
         source, target = Path(name), root / name.lstrip("/")
         if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True, symlinks=True)
+            target.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["cp", "-a", "--remove-destination", f"{source}/.", str(target)], check=True)
         elif source.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
@@ -93,6 +91,7 @@ def build(root: Path) -> None:
             (root / "root/.m2").mkdir(parents=True, exist_ok=True)
             shutil.copyfile(settings, root / "root/.m2/settings.xml")
             break
+    subprocess.run(["chroot", str(root), "update-ca-certificates"], check=True, capture_output=True)
     find_links = os.environ.get("PIP_FIND_LINKS", "")
     if find_links.startswith("/"):
         (root / find_links.lstrip("/")).mkdir(parents=True, exist_ok=True)
