@@ -15,7 +15,6 @@ from ca_bridge.errors import SignerError
 from signer.origins import Hall
 from signer.wallet import Asked, Signature
 
-LIFETIME = timedelta(seconds=60)
 _KEPT = timedelta(seconds=60)
 """How long an ended request can still be asked after."""
 _MAX_KEPT = 64

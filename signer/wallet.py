@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ca_bridge.crypto import challenge as challenges
 from ca_bridge.crypto import sm2
-from ca_bridge.crypto.challenge import Challenge
+from ca_bridge.crypto.challenge import LIFETIME, Challenge
 from ca_bridge.errors import CryptoError, SignerError
 from signer.file_token import FileTokens
 from signer.pkcs11_token import Pkcs11Tokens
@@ -68,7 +68,8 @@ class Wallet:
         algorithm = self._algorithm(held.kind)
         value = token.sign(held, pin, challenges.message(challenge), algorithm)
         try:
-            challenges.check(challenge, held.certificate.spki, value, algorithm, self._sm2_id, now=now)
+            then = max(now, asked.expires - LIFETIME)  # when was judged above; here the signature is
+            challenges.check(challenge, held.certificate.spki, value, algorithm, self._sm2_id, now=then)
         except CryptoError as error:
             raise SignerError("signer.key_mismatch", error.code) from error
         return Signature(held.certificate.der, algorithm, value)
