@@ -31,18 +31,18 @@ def codes_in_sources() -> Iterator[tuple[str, Path]]:
         for file in (ROOT / package).rglob("*.py"):
             tree = ast.parse(file.read_text("utf-8"))
             events = {id(first) for first in logged(tree)}
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in events:
-                    if form.fullmatch(node.value) and not node.value.endswith((".toml", ".json", ".pem")):
-                        yield node.value, file
+            texts = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in events)
+            for value in (node.value for node in texts if isinstance(node.value, str)):
+                if form.fullmatch(value) and not value.endswith((".toml", ".json", ".pem")):
+                    yield value, file
 
 
 def logged(tree: ast.AST) -> Iterator[ast.expr]:
     """Names of log events: the first argument of `….info`, `.warning` and the like."""
+    levels = ("debug", "info", "warning", "error", "exception")
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
-            if node.func.attr in ("debug", "info", "warning", "error", "exception"):
-                yield node.args[0]
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in levels:
+            yield from node.args[:1]
 
 
 def test_every_code_is_in_the_catalogue() -> None:
