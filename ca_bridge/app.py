@@ -121,7 +121,6 @@ def run_watcher(settings: Settings, stop: threading.Event | None = None) -> None
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-    logs.configure()
     bring_up(settings)
     parts = build(settings)
     watcher = Watcher(parts.services, settings.bridge.keys / "signing")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ca_bridge.app import run_watcher
+from ca_bridge.provider import logs
 from ca_bridge.provider.keys import LEAD, create_ring, read_ring, rotate
 from ca_bridge.provider.watcher import purge_all
 from ca_bridge.settings import Settings, load_settings
@@ -24,6 +25,7 @@ _SPARE = timedelta(hours=1)
 @app.command()
 def watch(settings: SettingsFile = DEFAULT_SETTINGS) -> None:
     """Judge live sessions again when trust data changes, end what is refused, tell Keycloak; until stopped."""
+    logs.configure()
     run_watcher(load_settings(settings))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from flask import g, has_request_context
@@ -12,15 +12,15 @@ from flask import g, has_request_context
 _OURS = structlog.stdlib.ExtraAdder()
 
 
-def configure(level: int = logging.INFO) -> None:
-    """Send the standard library's and structlog's records the same way."""
+def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:
+    """Send the standard library's and structlog's records the same way: to `stream`, standard error when None."""
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _request_id,
     ]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, _OURS],

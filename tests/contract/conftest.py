@@ -31,12 +31,14 @@ class Hand:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
+    """One PostgreSQL for the whole run."""
     with postgres() as running:
         yield running
 
 
 @pytest.fixture
 def clock() -> Hand:
+    """A clock that stands still until moved."""
     return Hand()
 
 
@@ -53,11 +55,13 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def box() -> Box:
+    """The attribute key."""
     return Box(bytes(range(32)))
 
 
 @pytest.fixture
 def store(url: str, box: Box, clock: Hand) -> Iterator[Store]:
+    """A store on a database that has been brought to this version."""
     migrate(url)
     store = open_store(url, box, clock, busy_seconds=2)
     yield store

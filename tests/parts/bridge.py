@@ -1,11 +1,13 @@
-"""A bridge for tests: real store, provider, ceremony and pages; a clock moved by hand, a realm and a snapshot of our own."""
+"""A bridge for tests: real store, provider, ceremony and pages; clock, realm and snapshot are in the test's hand."""
 
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import secrets
+import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +26,7 @@ from ca_bridge.provider import cookies
 from ca_bridge.provider.http import Answer
 from ca_bridge.registry import Window, attribute_sectors, write_window
 from ca_bridge.settings import Settings, load_settings
-from ca_bridge.store import migrate
+from ca_bridge.store import Box, migrate, open_store
 from ca_bridge.store.sessions import Opened, SignIn
 from ca_bridge.types import (
     Capacity,
@@ -146,6 +148,7 @@ class FakeRealm:
 
 
 def window(window_id: str, sector: str, attributes: tuple[str, ...]) -> Window:
+    """A window's registration."""
     base = f"https://{window_id}.gd.localhost:8443"
     return Window(
         id=window_id,
@@ -299,13 +302,26 @@ def cookie(client: FlaskClient, name: str) -> str:
     return found.value if found else ""
 
 
-def make_bridge(folder: Path, url: str = "", **bridge: Any) -> Bridge:
+@functools.cache
+def _empty_database() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        migrate(f"sqlite:///{folder}/empty.sqlite")
+        return Path(folder, "empty.sqlite").read_bytes()
+
+
+def make_bridge(folder: Path, url: str = "", *, busy_seconds: float = 5, **bridge: Any) -> Bridge:
     """A bridge in `folder`, its database at `url` (SQLite when empty) migrated."""
     settings = make_settings(folder, url, **bridge)
-    migrate(settings.database.url)
+    if url:
+        migrate(url)
+    else:
+        # the same tables each time: made once, then copied
+        Path(settings.database.url.removeprefix("sqlite:///")).write_bytes(_empty_database())
     clock = Hand()
     realm, source = FakeRealm(clock), FakeSource()
-    parts = build(settings, clock=clock, http=realm, snapshots=source)  # type: ignore[arg-type]
+    box = Box.from_file(settings.bridge.keys / "attributes")
+    store = open_store(settings.database.url, box, clock, busy_seconds=busy_seconds)
+    parts = build(settings, clock=clock, http=realm, snapshots=source, store=store)  # type: ignore[arg-type]
     app = create_app(settings, parts)
     app.testing = False
     return Bridge(app, parts, realm, source, clock)

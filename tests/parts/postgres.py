@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: its own cluster in a temporary folder, on a unix socket only, stopped and removed at the end."""
+"""A real PostgreSQL for tests: its own cluster in a temporary folder, on a unix socket only, removed at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ USER = "crosshall"
 
 
 def binaries() -> Path:
-    """The folder of the newest installed PostgreSQL's programs. Raises RuntimeError when there is none: never a skip."""
+    """The folder of the newest installed PostgreSQL's programs. RuntimeError when there is none: never a skip."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     if not found:
         raise RuntimeError("PostgreSQL is not installed: apt-get install postgresql")
@@ -84,7 +84,9 @@ def _as_owner(command: list[str], folder: Path) -> None:
     user = "postgres" if os.geteuid() == 0 else None
     # to a file, not a pipe: the server inherits it and would hold a pipe open
     with (folder / "commands.log").open("ab") as output:
-        done = subprocess.run(command, user=user, cwd=folder, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, user=user, cwd=folder, stdout=output, stderr=output, stdin=subprocess.DEVNULL, check=False
+        )
     if done.returncode:
         tail = (folder / "commands.log").read_text("utf-8", "replace")[-2000:]
         raise RuntimeError(f"{Path(command[0]).name} failed: {tail}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sqlite3
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import sqlalchemy as sa
+import structlog
 
 from ca_bridge.errors import PathError
 from ca_bridge.provider import logs
@@ -20,15 +22,10 @@ from tests.parts.bridge import NAME, NUMBER, Bridge, FakeSnapshot, make_bridge, 
 
 
 @pytest.fixture
-def locked(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
-    """Another process holds the database's write lock, and we wait only a moment."""
+def locked(bridge: Bridge) -> Iterator[sqlite3.Connection]:
+    """Another process's connection, which can hold the database's write lock; the bridge waits 50 ms."""
     path = urlsplit(bridge.parts.services.settings.database.url).path.replace("//", "/")
     holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-
-    @sa.event.listens_for(bridge.parts.services.store.database.engine, "begin", insert=True)
-    def impatient(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("PRAGMA busy_timeout = 20")
-
     yield holder
     holder.close()
 
@@ -157,7 +154,7 @@ def test_good_clients_are_not_counted(tmp_path: Path):
 
 
 def test_every_answer_has_the_headers(bridge: Bridge):
-    """CSP without inline, HSTS, nosniff, frame-ancestors none, COOP, request number – on pages, JSON, redirects, errors."""
+    """CSP without inline, HSTS, nosniff, frame-ancestors none, COOP, number – on pages, JSON, redirects, errors."""
     client = bridge.browser()
     for answer in (
         bridge.authorize(client),
@@ -189,20 +186,20 @@ def test_the_request_number_of_nginx_is_kept_and_others_are_not(bridge: Bridge):
 
 
 @pytest.fixture
-def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
+def lines() -> Iterator[Any]:
     """What was logged, line by line, as JSON; the logging of before is put back."""
-    import structlog
-
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
-    logs.configure()
-    yield lambda: [json.loads(line) for line in capsys.readouterr().err.splitlines() if line]
-    root.handlers[:], root.level = before, level
+    stream = io.StringIO()
+    logs.configure(stream=stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers[:] = before
+    root.setLevel(level)
     structlog.reset_defaults()
 
 
 def test_the_log_does_not_say_who(bridge: Bridge, lines: Any):
-    """A whole sign-in, a refused one, a logout: JSON lines with number and rule; no name, number, person, code or secret."""
+    """A whole sign-in and refused ones: JSON lines with number and rule; no name, number, person, code or secret."""
     client = bridge.browser()
     code = bridge.code(client)
     claims = bridge.claims(bridge.token(code).json["id_token"])

@@ -11,7 +11,7 @@ from tests.parts.bridge import ISSUER, NAME, NUMBER, REDIRECT, Bridge, cookie, p
 
 
 def test_from_request_to_id_token(bridge: Bridge):
-    """A person signs in: code, `state` and `iss` at the exact redirect_uri, then an ID token with the contract's claims."""
+    """A person signs in: code, `state`, `iss` at the exact redirect_uri, then an ID token of the contract."""
     client = bridge.browser()
     answer = bridge.authorize(client, acr_values="urn:crosshall:loa:3")
     assert answer.status_code == 303

@@ -30,13 +30,12 @@ def kid_of(token: str) -> str:
 
 
 def test_a_rotation_never_leaves_a_token_unverified(bridge: Bridge):
-    """Sign-ins every minute through a whole rotation: a client that looks at the keys only every ten minutes always knows
-    the key beforehand, and every token is checked by keys published both when it was signed and until it expired."""
+    """Sign-ins every minute through a whole rotation: a client that looks at the keys every ten minutes knows each."""
     client = bridge.browser()
     known: dict[str, Any] = bridge.get(client, "/jwks").json
     looked = bridge.clock()
     kids = []
-    for minute in range(60 * 12):
+    for minute in range(60 * 10):
         if minute == 5:
             rotate(signing(bridge), bridge.clock(), keep=KEEP)
         if bridge.clock() - looked >= timedelta(minutes=10):
@@ -127,6 +126,7 @@ def test_private_keys_are_the_owners_alone(tmp_path: Path):
             )
         ),
     ],
+    ids=["absent", "broken", "empty", "no_pem", "bad_pem", "bad_times"],
 )
 def test_damaged_keys_are_refused(tmp_path: Path, damage: Any):
     """`config.signing_keys`, never a new key in silence."""

@@ -1,4 +1,4 @@
-"""Logout both ways: Keycloak or a browser ends our session; we end a person's sessions and tell Keycloak until it takes it."""
+"""Logout both ways: Keycloak or a browser ends our session; we end a person's and tell Keycloak until it takes it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_another_return_address_is_refused(bridge: Bridge, target: str):
 
 
 def test_a_hint_that_we_did_not_sign_ends_nothing(bridge: Bridge):
-    """Another key, another audience or issuer, no signature, a logout token, rubbish: an error, and the session stays."""
+    """Another key, audience or issuer, no signature, a logout token, rubbish: an error, and the session stays."""
     client = bridge.browser()
     token, claims = signed_in(bridge, client)
     kid = pyjwt.get_unverified_header(token)["kid"]
@@ -133,7 +133,7 @@ def test_the_logout_token_is_as_the_standard_says(bridge: Bridge):
 
 
 def test_a_logout_is_told_until_keycloak_takes_it(bridge: Bridge):
-    """Keycloak down, then failing, then well: told after growing pauses, once taken never again, each time a new jti."""
+    """Keycloak down, then failing, then well: told after growing pauses, once taken never again, a new jti each."""
     client = bridge.browser()
     signed_in(bridge, client)
     bridge.realm.down = True

@@ -38,7 +38,7 @@ def refuse(bridge: Bridge, index: int, code: str = "revocation.revoked") -> None
 
 
 def test_a_revoked_certificate_ends_its_session_at_the_next_tick(bridge: Bridge, watcher: Watcher):
-    """A changed snapshot is judged at once: that person's sessions are over and Keycloak is told by `sub`; others stay."""
+    """A changed snapshot is judged at once: that person's sessions are over, Keycloak is told by `sub`; others stay."""
     bad, good = sign_in(bridge, 1), sign_in(bridge, 2)
     watcher.tick()
     refuse(bridge, 1)
@@ -78,10 +78,11 @@ def test_an_unchanged_snapshot_is_judged_every_five_minutes_only(bridge: Bridge,
     """Certificates and CRLs run out without any change of data."""
     sign_in(bridge)
     assert watcher.tick().judged == 1
-    bridge.clock.forward(EVERY.total_seconds() - 1)
-    assert watcher.tick().judged == 0
-    bridge.clock.forward(1)
-    assert watcher.tick().judged == 1
+    rounds = []
+    for _ in range(30):
+        bridge.clock.forward(10)
+        rounds.append(watcher.tick().judged)
+    assert rounds == [0] * 29 + [1]
 
 
 def test_a_level_that_fell_ends_the_session(bridge: Bridge, watcher: Watcher):
