@@ -36,6 +36,11 @@ from ca_bridge.types import Capacity, IdentifierType, Identity, Session, Verdict
 if TYPE_CHECKING:
     from ca_bridge.verdict.snapshot import Snapshot
 
+HELD = "identity.held"
+LEVEL = "policy.level"
+SOMEBODY_ELSE = "ceremony.somebody_else"
+"""Codes of the outcomes that have a page of their own."""
+
 RUNG = "fresh"
 """The rung of a node that is its own source of trust data; the ladder of design §6 comes with nodes that are not."""
 
@@ -174,7 +179,7 @@ def _hold(services: Services, tx: Transaction, state: Pending, claim: Claim) -> 
 
 
 def _short(services: Services, tx: Transaction, state: Pending, denied: PolicyDenied) -> LevelShort:
-    if denied.code != "policy.level":
+    if denied.code != LEVEL:
         raise denied
     reached = int(denied.facts.get("reached", 0))
     pending.keep(services.store, tx, replace(state, proven=None, capacity=None, reached=reached))

@@ -10,6 +10,7 @@ import secrets
 from dataclasses import replace
 from datetime import datetime
 
+import structlog
 from flask import Blueprint, Response, g, jsonify, request
 
 from ca_bridge.asn1.certificate import Certificate
@@ -19,6 +20,8 @@ from ca_bridge.ceremony.transaction import Transaction
 from ca_bridge.errors import CeremonyError, catalogue
 from ca_bridge.types import Capacity
 from ca_bridge.web import guard, language, pages
+
+log = structlog.get_logger(__name__)
 
 hall = Blueprint("hall", __name__, template_folder="templates")
 
@@ -144,14 +147,14 @@ def switch(tx_id: str) -> Response:
     pending.proof(state)
     if request.method == "POST":
         return _advance(tx, state, end_other=True)
-    return pages.page("switch.html", tx=tx, csrf=_csrf(tx))
+    return _stopped("switch.html", tx, complete.SOMEBODY_ELSE, status=200)
 
 
 @hall.get("/sign-in/<tx_id>/held")
 def held(tx_id: str) -> Response:
     """A first certificate of another CA: how to prove that it is the same person."""
     tx = _resume(tx_id)
-    return pages.page("held.html", tx=tx, csrf=_csrf(tx))
+    return _stopped("held.html", tx, complete.HELD)
 
 
 @hall.get("/sign-in/<tx_id>/level")
@@ -159,7 +162,7 @@ def level(tx_id: str) -> Response:
     """The sign-in did not reach what was asked: what would; or back."""
     tx = _resume(tx_id)
     reached = pending.load(services().store, tx).reached
-    return pages.page("level.html", tx=tx, csrf=_csrf(tx), wanted=tx.request.level, reached=reached or 0)
+    return _stopped("level.html", tx, complete.LEVEL, wanted=tx.request.level, reached=reached or 0)
 
 
 @hall.post("/sign-in/<tx_id>/cancel")
@@ -193,6 +196,13 @@ def _advance(tx: Transaction, state: pending.Pending, *, end_other: bool = False
             return pages.redirect(f"{base}/level")
         case complete.SomebodyElse():
             return pages.redirect(f"{base}/switch")
+
+
+def _stopped(template: str, tx: Transaction, code: str, *, status: int = 403, **values: int) -> Response:
+    """A page about what stands in the way; it has a code and a line in the log, as a refusal has."""
+    log.info("stopped", code=code)
+    facts = {"tx": tx, "csrf": _csrf(tx), "code": code, "number": pages.request_number()}
+    return pages.page(template, status, **facts, **values)
 
 
 def _at_the_hall() -> None:

@@ -58,7 +58,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
     @hall.app.get("/authorize/continue")
     def _continue() -> str:
-        return f"<!doctype html><link rel=icon href=/static/mark.svg><h1>window reached</h1><!-- {len(request.args['tx'])} -->"
+        assert request.args["tx"]
+        return "<!doctype html><link rel=icon href=/static/mark.svg><h1>window reached</h1>"
 
     def front(environ: dict[str, Any], start: Callable[..., Any]) -> Any:
         for name in ("CHANNEL", "CLIENT_CERT", "CLIENT_VERIFY"):

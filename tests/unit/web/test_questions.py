@@ -101,7 +101,7 @@ class TestHolding:
             tx = browser.begin()
             answer = browser.tls(tx.id, li_of_the_city)
             assert answer.headers["Location"] == f"/sign-in/{tx.id}/held"
-            assert browser.follow(answer).status_code == 200
+            assert code_of(browser.follow(answer).text) == "identity.held"
             assert session_of(browser) is None
 
     def test_the_earlier_credential_in_the_same_sign_in_proves_it(
@@ -180,6 +180,7 @@ class TestLevel:
             answer = browser.tls(tx.id, li)
             assert answer.headers["Location"] == f"/sign-in/{tx.id}/level"
             page = browser.follow(answer)
+            assert (page.status_code, code_of(page.text)) == (403, "policy.level")
             assert "五级" in page.text
             assert "四级" in page.text
         assert session_of(browser) is None
@@ -258,7 +259,7 @@ class TestSomebodyElse:
         tx = browser.begin()
         answer = browser.tls(tx.id, wang)
         assert answer.headers["Location"] == f"/sign-in/{tx.id}/switch"
-        assert browser.follow(answer).status_code == 200
+        assert code_of(browser.follow(answer).text) == "ceremony.somebody_else"
         assert session_of(browser) == before
         assert not ended(hall, tx).sid
 
