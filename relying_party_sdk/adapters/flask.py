@@ -280,6 +280,11 @@ def _wants_json() -> bool:
     return bool(accept) and accept["application/json"] > accept["text/html"]
 
 
+_TAGS = {"zh-Hans": ("zh-CN", "zh-Hans"), "zh-Hant": ("zh-TW", "zh-Hant")}
+"""Keycloak knows Chinese by region alone, and takes `zh-Hans` for zh-TW (seen with 26.7.3)."""
+
+
 def _ui_locales(language: str) -> Sequence[str]:
     """The language of this page first, so that the provider's pages continue in it."""
-    return (language, *(other for other in words.LANGUAGES if other != language))
+    ordered = (language, *(other for other in words.LANGUAGES if other != language))
+    return tuple(tag for each in ordered for tag in _TAGS.get(each, (each,)))

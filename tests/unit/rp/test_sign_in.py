@@ -28,7 +28,7 @@ def test_request_is_pushed_with_pkce_nonce_and_state(browser: Browser, provider:
     assert sent["code_challenge_method"] == "S256"
     assert len(sent["code_challenge"]) == len(sent["nonce"]) == len(sent["state"]) == 43
     assert sent["acr_values"] == "urn:crosshall:loa:2"
-    assert sent["ui_locales"].startswith("zh-Hans")
+    assert sent["ui_locales"] == "zh-CN zh-Hans zh-TW zh-Hant en pt"
 
 
 def test_without_par_the_request_is_in_the_address(browser: Browser, provider: FakeProvider) -> None:
