@@ -1,10 +1,10 @@
 """Path building for certificates that a caller supplies (RFC 4158), under counted budgets: the slow path of design §4.
 
 Best first, from the leaf upwards: what has the fewest certificates to an anchor by names alone comes first, and key
-identifiers break ties as the hints they are. An edge costs one signature and is checked before anything above it, so
-that certificates which only bear a name cost one signature each and lead nowhere.
+identifiers break ties as the hints they are. An edge costs one signature and is checked before what lies above it, so
+certificates that only bear a name cost one signature each and lead nowhere.
 
-    leaf ─▶ issuers by name ─▶ cheap checks ─▶ signature ─▶ … ─▶ anchor ─▶ the fold of `validate`, then the caller's checks
+    leaf ─▶ issuers by name ─▶ cheap checks ─▶ signature ─▶ … ─▶ anchor ─▶ the fold, then the caller's checks
 """
 
 from __future__ import annotations

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
+
+from ca_bridge.errors import RevocationError
 
 FUTURE_SKEW = timedelta(seconds=60)
 """How far a thisUpdate may lie ahead of the time of validation."""
@@ -19,6 +22,14 @@ class Kind(IntEnum):
     REVOKED = 3
 
 
+CODES: Mapping[Kind, tuple[str, str]] = {
+    Kind.REVOKED: ("revocation.revoked", "revocation.ca_revoked"),
+    Kind.STALE: ("revocation.stale", "revocation.ca_stale"),
+    Kind.UNKNOWN: ("revocation.unknown", "revocation.ca_unknown"),
+}
+"""What a status that does not pass is called: for the leaf, and for a CA above it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """A certificate's status, with the age of the data it rests on."""
@@ -30,6 +41,11 @@ class Status:
     next_update: datetime | None = None
     """Until when it counts; of several, the earliest."""
     clause: str = "RFC 5280 §6.3.3"
+
+
+def failure(status: Status, depth: int) -> RevocationError:
+    """The error of a status that does not pass, for the certificate at `depth` (0 is the leaf)."""
+    return RevocationError(CODES[status.kind][depth > 0], status.detail, clause=status.clause, depth=depth)
 
 
 UNKNOWN = Status(Kind.UNKNOWN, "no CRL covers this certificate")

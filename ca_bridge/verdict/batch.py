@@ -1,7 +1,7 @@
 """`crosshall check --batch`: one JSON object in, one out (design §9), for other people's suites and for auditors.
 
-A line that cannot be understood gets a refusal with its own code. Certificates and CRLs of `pool` and `crls` that cannot
-be parsed are counted in `ignored`; a leaf or an anchor that cannot be parsed refuses.
+A line that cannot be understood gets a refusal with its own code. Certificates and CRLs of `pool` and `crls` that
+cannot be parsed are counted in `ignored`; a leaf or an anchor that cannot be parsed refuses.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Texts = tuple[str, ...]
 
 def _text(value: object) -> object:
     if not isinstance(value, str):
-        raise ValueError("RFC 3339 text is expected")  # noqa: TRY004 - pydantic reports ValueErrors
+        raise ValueError("RFC 3339 text is expected")
     return value
 
 

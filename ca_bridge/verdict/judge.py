@@ -20,7 +20,7 @@ from ca_bridge.errors import CrosshallError, PolicyDenied, RevocationError
 from ca_bridge.path.budget import Budget, Limits
 from ca_bridge.path.state import State
 from ca_bridge.path.validate import Outcome, check_times, finish, refusal, verify_signature
-from ca_bridge.revocation.status import Kind, Status
+from ca_bridge.revocation.status import Kind, Status, failure
 from ca_bridge.trust.lists import ListEntry, policy_matches
 from ca_bridge.trust.profile import CertificateType, Profile
 from ca_bridge.trust.rules import certificate_key
@@ -29,7 +29,6 @@ from ca_bridge.verdict.compiled import Compiled, ListState
 from ca_bridge.verdict.leaf import check_sign_in
 
 _LEAF_LIMITS = Limits()
-_STATUS = {Kind.REVOKED: "revoked", Kind.STALE: "stale", Kind.UNKNOWN: "unknown"}
 
 
 class Stage(IntEnum):
@@ -212,8 +211,7 @@ def _statuses(compiled: Compiled, case: _Case, *, required: bool) -> Iterator[St
 def _pass(status: Status, depth: int) -> Status:
     if status.kind is Kind.GOOD:
         return status
-    code = f"revocation.{'ca_' if depth else ''}{_STATUS[status.kind]}"
-    raise RevocationError(code, status.detail, clause=status.clause, depth=depth)
+    raise failure(status, depth)
 
 
 def _level(compiled: Compiled, profile: Profile, kind: CertificateType, case: _Case) -> int:

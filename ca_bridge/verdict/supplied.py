@@ -16,18 +16,17 @@ from ca_bridge.asn1.crl import Crl
 from ca_bridge.asn1.extensions import KeyUsage
 from ca_bridge.asn1.names import Name
 from ca_bridge.crypto import signatures
-from ca_bridge.errors import PathError, RevocationError
+from ca_bridge.errors import PathError
 from ca_bridge.path.budget import Budget
 from ca_bridge.path.build import Found, Pool, Request, Result, limits_for, search
 from ca_bridge.path.state import Anchor, Inputs
-from ca_bridge.path.validate import DEFAULT_SM2_ID, refusal
+from ca_bridge.path.validate import DEFAULT_SM2_ID
 from ca_bridge.revocation.crl import CrlSet, Query, crl_status
-from ca_bridge.revocation.status import Kind, Status
+from ca_bridge.revocation.status import Kind, Status, failure
 from ca_bridge.verdict.leaf import check_purpose
 
 Revocation = Literal["require", "if-available", "off"]
 MAX_SIGNER_SEARCHES = 32
-_CODES = {Kind.REVOKED: "revoked", Kind.STALE: "stale", Kind.UNKNOWN: "unknown"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +102,7 @@ class _Validation:
             status = self._status(certificate, path[depth + 1 :], found.anchor)
             if status.kind is Kind.GOOD or (status.kind is Kind.UNKNOWN and mode == "if-available"):
                 continue
-            code = f"revocation.{'ca_' if depth else ''}{_CODES[status.kind]}"
-            raise RevocationError(code, status.detail, clause=status.clause, depth=depth)
+            raise failure(status, depth)
 
     def _status(self, certificate: Certificate, above: tuple[Certificate, ...], anchor: Anchor) -> Status:
         issuer = above[0] if above else anchor.certificate
@@ -120,13 +118,14 @@ class _Validation:
     def signer_trusted(self, signer: Certificate, anchor: Anchor) -> bool:
         """Whether a CRL signer has a good path to the same anchor (RFC 5280 §6.3.3 (f)), its own status included.
 
-        A signer whose status is being asked for just now cannot answer for itself.
+        A signer whose status is being asked for just now answers for itself only where its own certificate names it as
+        the CRL issuer of its distribution point: then its CA has said so, and no other CRL can exist.
         """
         key = (signer.sha256, anchor.spki_sha256)
         if key in self._signers:
             return self._signers[key]
         if signer.sha256 in self._asking:
-            return False
+            return _own_crl_issuer(signer)
         if self._searches >= MAX_SIGNER_SEARCHES:
             raise PathError("path.budget", f"more than {MAX_SIGNER_SEARCHES} CRL signers", clause="ours: counted work")
         self._searches += 1
@@ -161,6 +160,11 @@ class _Signers:
         return not isinstance(token, Certificate) or self._validation.signer_trusted(token, self._anchor)
 
 
+def _own_crl_issuer(certificate: Certificate) -> bool:
+    names = [name.name for point in certificate.distribution_points or () for name in point.crl_issuer]
+    return any(name is not None and name.normalised == certificate.subject.normalised for name in names)
+
+
 def _signs_crls(certificate: Certificate) -> bool:
     return certificate.key_usage is None or KeyUsage.CRL_SIGN in certificate.key_usage
 
@@ -169,8 +173,3 @@ def _check_no_status(certificate: Certificate, depth: int) -> None:
     """RFC 9608 §4: an end-entity certificate that says noRevAvail has no status; a CA certificate may not say so."""
     if certificate.is_ca:
         raise PathError("path.no_status_ca", "noRevAvail in a CA certificate", clause="RFC 9608 §4", depth=depth)
-
-
-def no_anchor() -> PathError:
-    """The refusal when a caller gives no anchor at all."""
-    return refusal("path.no_anchor", "no trust anchor is given", "RFC 5280 §6.1.1 (d)")
