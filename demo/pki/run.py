@@ -101,8 +101,8 @@ def materialise(folder: Path, addresses: Addresses, now: datetime, *, cache: Pat
 def renew(folder: Path, now: datetime) -> None:
     """New CRLs and origins list in a run that is going on; `bundle.json` last. Raises ConfigError `run.not_running`."""
     run = DemoRun(folder)
+    _read_state(run)  # before the lock, whose file would make the folder
     with FileLock(folder / "demo-pki.lock", timeout=_LOCK_SECONDS):
-        _read_state(run)
         _refresh(read_federation(), run, now)
 
 
@@ -113,6 +113,7 @@ def revoke(folder: Path, persona_id: str, now: datetime) -> None:
     twice changes only the CRL's number. Raises ConfigError `run.not_running`, `config.invalid` (no such persona).
     """
     run = DemoRun(folder)
+    _read_state(run)
     with FileLock(folder / "demo-pki.lock", timeout=_LOCK_SECONDS):
         state = _read_state(run)
         built = Path(state["cache"])
