@@ -32,6 +32,8 @@ pytestmark = pytest.mark.live
 
 WIDTHS = {"phone": (390, 844), "desktop": (1280, 900)}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+NAMES = "--host-resolver-rules=MAP *.gd.test 127.0.0.1"
+"""Names that do not say loopback: only then does the page ask for the state of the browser's permission."""
 SCREENSHOTS = Path(__file__).resolve().parents[3] / "screenshots"
 
 
@@ -49,9 +51,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The hall behind TLS, with a front that does what nginx does for the certificate host."""
     folder = tmp_path_factory.mktemp("hall")
     server = make_server("127.0.0.1", 0, lambda *_: [], threaded=True, ssl_context=_tls(folder))
-    issuer = f"https://hall.test.localhost:{server.port}"
+    issuer = f"https://hall.gd.test:{server.port}"
     authorities = [Authority("gd-public", "gd-ca-01"), Authority("gz-public", "gz-ca-01", "gd/guangzhou")]
-    bridge = {"issuer": issuer, "certificate_host": f"*.cert.test.localhost:{server.port}"}
+    bridge = {"issuer": issuer, "certificate_host": f"*.cert.gd.test:{server.port}"}
     hall = make_hall(folder, authorities, bridge=bridge)
     hall.clock.follow_the_wall()
     running = Served(hall, issuer)
@@ -84,7 +86,8 @@ def chromium() -> Iterator[Browser]:
     """One browser process; each person gets a profile of their own."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=["--no-sandbox", "--disable-gpu"]
+            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"),
+            args=["--no-sandbox", "--disable-gpu", NAMES],
         )
         yield browser
         browser.close()
@@ -103,6 +106,7 @@ class AtTheHall:
     def __init__(self, served: Served, context: BrowserContext) -> None:
         self.served = served
         self.visitor = Visitor(served.hall, served.hall.app.test_client())
+        context.grant_permissions(["local-network-access"])
         context.add_cookies(
             [
                 {
@@ -319,6 +323,27 @@ class TestWays:
         expect(at_desk.page.locator("[data-say]")).to_be_focused()
         expect(at_desk.page.get_by_role("button", name="用 UKey 登录")).to_be_visible()
 
+    def test_the_browser_would_ask(self, at_desk: AtTheHall) -> None:
+        """Before the browser asks, the page explains; nothing is fetched until the person goes on."""
+        at_desk.page.context.clear_permissions()
+        asked = at_desk.signer(state="refused")
+        at_desk.open_sign_in()
+        at_desk.page.get_by_role("button", name="用 UKey 登录").click()
+        expect(at_desk.page.get_by_role("heading", name="浏览器会先问您一句")).to_be_focused()
+        assert not asked
+        at_desk.page.get_by_role("button", name="继续").click()
+        expect(at_desk.page.locator("[data-say]")).to_have_text("您在签名程序里取消了登录。")
+
+    def test_the_browser_s_permission_refused(self, at_desk: AtTheHall) -> None:
+        """The page says what happened and how to change it, at once and without a request."""
+        at_desk.page.context.clear_permissions()
+        at_desk.page.context.grant_permissions(["geolocation"])  # everything else is refused by this
+        asked = at_desk.signer()
+        at_desk.open_sign_in()
+        at_desk.page.get_by_role("button", name="用 UKey 登录").click()
+        expect(at_desk.page.locator("[data-say]")).to_have_text("浏览器没有让本页连接签名程序。")
+        assert not asked
+
     def test_a_signer_that_never_answers(self, at_desk: AtTheHall) -> None:
         """The wait has an end, and the person can end it sooner."""
         at_desk.page.context.route(f"{SIGNER}/**", lambda _route: None)
@@ -381,7 +406,7 @@ def _tls(folder: Path) -> ssl.SSLContext:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hall of the tests")])
     now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName("*.test.localhost"), x509.DNSName("*.cert.test.localhost")]
+    names = [x509.DNSName("*.gd.test"), x509.DNSName("*.cert.gd.test")]
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
