@@ -13,6 +13,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Playwright
 
 from ca_bridge.errors import UpstreamError
 from idp import flows
@@ -22,6 +24,7 @@ from idp.install import install
 from idp.model import Flow
 from idp.seed import seed
 from idp.server import read_password
+from tests.parts.chromium import ARGUMENTS, CHROMIUM
 from tests.parts.realm import Key, Walker, subject
 from tests.parts.realm_node import Realm, drift, registered, running_realm, send_logout, words
 from tests.parts.realm_window import Window
@@ -358,3 +361,21 @@ def test_seed_is_claimed(running: Realm) -> None:
     password = read_password(Path(str(seed(install()))) / "password")
     with pytest.raises(UpstreamError):
         connect(running.settings.keycloak.internal, "master", "admin", password)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_keycloaks_own_pages_can_be_read_by_all(realm: Realm, playwright: Playwright, width: int) -> None:
+    """WCAG 2.2 AA, by axe, of the error page and the sign-out page, at phone and desk width; nothing is cut off."""
+    police = realm.window("police")
+    wrong = police.address(redirect_uri="https://elsewhere.example/", ui_locales="zh-CN")[0]
+    rules = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]}}
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    try:
+        page = browser.new_page(viewport={"width": width, "height": 844})
+        for address in (wrong, f"{police.realm}/protocol/openid-connect/logout?ui_locales=pt"):
+            page.goto(address)
+            found = Axe().run(page, options=rules).response["violations"]
+            assert not found, [(each["id"], each["nodes"][0]["html"]) for each in found]
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+    finally:
+        browser.close()
