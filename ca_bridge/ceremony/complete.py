@@ -207,6 +207,7 @@ def _signin(services: Services, judged: _Judged, person: str, capacity: Capacity
         checked_at=verdict.at,
         status_issued_at=verdict.status_issued_at,
         rung=RUNG,
+        snapshot=verdict.snapshot,
         subjects={
             sector: services.person_keys.subject(sector, person) for sector in attribute_sectors(services.windows())
         },
@@ -222,7 +223,9 @@ def _open(services: Services, tx: Transaction, state: Pending, signin: SignIn, s
     try:
         transaction.mark_done(services.store, tx, opened.session.sid, services.clock())
     except CrosshallError:
-        services.sessions.end_told(opened.session.sid)  # nothing half done: its cookie reaches nobody
+        if not opened.renewed:
+            services.sessions.end_told(opened.session.sid)  # nothing half done: its cookie reaches nobody
+        # one that was there before stays, and stays watched: Keycloak's session hangs on it
         raise
     _confirm(services, state, signin)
     pending.drop(services.store, tx)

@@ -1,8 +1,8 @@
 """The watcher: judges the certificates of live sessions again, ends what is refused now, tells Keycloak, purges.
 
-Judged again: at once when the snapshot changes (a CRL, a denial, a domain switched off), and every five minutes
-whatever happens, for certificates and CRLs also run out. One watcher works at a time (a lock of the store,
-renewed at each page of sessions); another takes over within `LEASE_SECONDS` and begins with a full round.
+Judged again: whatever another snapshot judged last (so at once when a CRL, a denial or a domain changes), and all after
+five minutes, for certificates and CRLs also run out. One watcher works at a time (a lock of the store, renewed at
+each page of sessions); another takes over within `LEASE_SECONDS`.
 """
 
 from __future__ import annotations
@@ -57,8 +57,6 @@ class Watcher:
     def __init__(self, services: Services, signing: Path) -> None:
         self._services = services
         self._signing = signing
-        self._hash = ""
-        self._judged_at: datetime | None = None
         self._purged_at: datetime | None = None
         self._token: int | None = None
 
@@ -68,7 +66,7 @@ class Watcher:
         if not self._hold():
             return done
         done = self._purge_if_due(done)
-        done = self._judge_if_due(done)
+        done = self._judge(done)
         if done.ended or done.purged:
             done = replace(done, told=done.told + self._services.deliver_logouts())
         return done
@@ -83,27 +81,23 @@ class Watcher:
         if self._extend():
             return True
         self._token = self._services.store.lock(LOCK, LEASE_SECONDS)
-        self._hash = ""  # what another did meanwhile is not known here: begin with a full round
         return self._token is not None
 
     def _extend(self) -> bool:
         return self._token is not None and self._services.store.extend(LOCK, self._token, LEASE_SECONDS)
 
-    def _judge_if_due(self, done: Round) -> Round:
+    def _judge(self, done: Round) -> Round:
         services = self._services
         now = services.clock()
         snapshot = services.snapshots.current()
-        if snapshot.hash == self._hash and self._judged_at is not None and abs(now - self._judged_at) < EVERY:
-            return done
         judged = ended = 0
         after = ""
-        while page := services.sessions.live(after, PAGE):
+        while page := services.sessions.due(snapshot.hash, now - EVERY, after, PAGE):
             judged += len(page)
             ended += judge(services, snapshot, page, now)
             after = page[-1].sid
             if not self._extend():
-                return replace(done, judged=judged, ended=ended)  # another has taken over, and begins anew
-        self._hash, self._judged_at = snapshot.hash, now
+                break  # another has taken over
         return replace(done, judged=judged, ended=ended)
 
     def _purge_if_due(self, done: Round) -> Round:
@@ -156,5 +150,7 @@ def _refusal(services: Services, snapshot: Snapshot, session: Session, now: date
         return verdict.code
     if verdict.level < session.level:
         return "policy.level"  # what the province now allows this certificate is less than the session says
-    good.append(Recheck(session.sid, session.certificate_key, now, verdict.status_issued_at, session.rung))
+    good.append(
+        Recheck(session.sid, session.certificate_key, now, verdict.status_issued_at, session.rung, snapshot.hash)
+    )
     return ""

@@ -47,6 +47,8 @@ class SignIn:
     checked_at: datetime
     status_issued_at: datetime | None
     rung: str = "fresh"
+    snapshot: str = ""
+    """Hash of the snapshot that judged the certificate; unknown: the watcher judges it again at once."""
     subjects: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Sector → subject, only of sectors whose windows may receive attributes (`registry.attribute_sectors`)."""
 
@@ -57,6 +59,8 @@ class Opened:
 
     session: Session
     secret: str = field(repr=False)
+    renewed: bool = False
+    """It was there before: Keycloak may know its sid already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Recheck:
     checked_at: datetime
     status_issued_at: datetime | None
     rung: str
+    snapshot: str
 
 
 class Sessions:
@@ -110,7 +115,7 @@ class Sessions:
                 connection.execute(sa.delete(session_subjects).where(session_subjects.c.sid == sid))
             for sector, subject in signin.subjects.items():
                 connection.execute(sa.insert(session_subjects).values(sid=sid, sector=sector, subject=subject))
-        return Opened(_session(row, signin.subjects), secret)
+        return Opened(_session(row, signin.subjects), secret, old is not None)
 
     def find(self, secret: str) -> Session | None:
         """The live session whose cookie this is."""
@@ -133,11 +138,22 @@ class Sessions:
             row = self._row(connection, sessions.c.sid == sid)
         return None if row is None else self._unseal(row)
 
-    def live(self, after: str = "", limit: int = 200) -> tuple[Session, ...]:
-        """Live sessions in the order of their sid, the first `limit` after sid `after`: the watcher's page."""
+    def live(self, after: str = "", limit: int = 100) -> tuple[Session, ...]:
+        """Live sessions in the order of their sid, the first `limit` after sid `after`."""
+        return self._page(after, limit)
+
+    def due(self, snapshot: str, before: datetime, after: str = "", limit: int = 100) -> tuple[Session, ...]:
+        """Live sessions that another snapshot judged last, or any before `before`; the first `limit` after sid `after`.
+
+        By the snapshot, not by time: a sign-in judged by the old one and finished after the change is found too.
+        """
+        stale = sa.or_(sessions.c.snapshot != snapshot, sessions.c.checked_at <= before)
+        return self._page(after, limit, stale)
+
+    def _page(self, after: str, limit: int, *conditions: sa.ColumnElement[bool]) -> tuple[Session, ...]:
         query = (
             sa.select(sessions)
-            .where(sessions.c.expires > self._clock(), sessions.c.sid > after)
+            .where(sessions.c.expires > self._clock(), sessions.c.sid > after, *conditions)
             .order_by(sessions.c.sid)
             .limit(limit)
         )
@@ -151,7 +167,12 @@ class Sessions:
                 connection.execute(
                     sa.update(sessions)
                     .where(sessions.c.sid == check.sid, sessions.c.certificate_key == check.certificate_key)
-                    .values(checked_at=check.checked_at, status_issued_at=check.status_issued_at, rung=check.rung)
+                    .values(
+                        checked_at=check.checked_at,
+                        status_issued_at=check.status_issued_at,
+                        rung=check.rung,
+                        snapshot=check.snapshot,
+                    )
                 )
 
     def end(self, sid: str, reason: str) -> int:
@@ -229,6 +250,7 @@ class Sessions:
             "checked_at": signin.checked_at,
             "status_issued_at": signin.status_issued_at,
             "rung": signin.rung,
+            "snapshot": signin.snapshot,
             "created": now,
             "expires": now + timedelta(seconds=self._seconds),
             "wrapped_key": self._box.seal(key, f"sessions|{sid}|key"),

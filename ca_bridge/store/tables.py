@@ -60,6 +60,7 @@ sessions = sa.Table(
     sa.Column("checked_at", UtcTime, nullable=False),
     sa.Column("status_issued_at", UtcTime, nullable=True),
     sa.Column("rung", sa.String(16), nullable=False),
+    sa.Column("snapshot", sa.String(64), nullable=False, comment="hash of the snapshot that judged it last"),
     sa.Column("created", UtcTime, nullable=False),
     sa.Column("expires", UtcTime, nullable=False, index=True),
     sa.Column("wrapped_key", sa.LargeBinary, nullable=False, comment="the session's data key, sealed"),

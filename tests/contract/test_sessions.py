@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -126,7 +127,7 @@ def test_another_persons_cookie_is_refused(sessions: Sessions):
         sessions.open(signin("p1:" + "z" * 52), old.secret)
     assert refused.value.code == "store.other_person"
     assert sessions.find(old.secret) == old.session
-    assert len(sessions.live()) == 1
+    assert len(sessions.due("h", START)) == 1
 
 
 def test_of_renewals_at_once_one_secret_lives(sessions: Sessions):
@@ -146,7 +147,7 @@ def test_a_session_past_its_end_is_gone(sessions: Sessions, clock: Hand):
     assert sessions.by_sid(opened.session.sid) is None
     assert sessions.by_subject("police", SUBJECT) is None
     assert sessions.holder(opened.session.sid) is None
-    assert sessions.live() == ()
+    assert sessions.due("h", clock()) == ()
 
 
 def test_what_lies_in_the_database_names_nobody(sessions: Sessions, store: Store):
@@ -207,20 +208,30 @@ def test_a_recheck_counts_for_its_certificate_only(sessions: Sessions, clock: Ha
     clock.forward(10)
     sid = opened.session.sid
     sessions.rechecked(
-        [Recheck(sid, "other:1", clock(), clock(), "day"), Recheck("gone", "ab:1", clock(), None, "day")]
+        [Recheck(sid, "other:1", clock(), clock(), "day", "h"), Recheck("gone", "ab:1", clock(), None, "day", "h")]
     )
     assert sessions.by_sid(sid) == opened.session
-    sessions.rechecked([Recheck(sid, "ab:1", clock(), clock(), "day")])
+    sessions.rechecked([Recheck(sid, "ab:1", clock(), clock(), "day", "h")])
     found = sessions.by_sid(sid)
     assert found is not None
     assert (found.checked_at, found.status_issued_at, found.rung) == (clock(), clock(), "day")
 
 
-def test_pages_of_live_sessions_hold_each_once(sessions: Sessions):
+def test_due_are_those_of_another_snapshot_and_those_of_long_ago(sessions: Sessions, clock: Hand):
+    """And no other: neither what the present snapshot judged just now nor what is over."""
+    old = sessions.open(signin(snapshot="h1")).session
+    new = sessions.open(signin(snapshot="h2")).session
+    assert sessions.due("h2", START - timedelta(seconds=1)) == (replace(old, subjects={}),)
+    assert {one.sid for one in sessions.due("h2", START)} == {old.sid, new.sid}
+    clock.forward(3600)
+    assert sessions.due("h3", clock()) == ()
+
+
+def test_pages_of_due_sessions_hold_each_once(sessions: Sessions):
     """The watcher's way through them."""
     sids = {sessions.open(signin()).session.sid for _ in range(7)}
     seen: list[str] = []
-    while page := sessions.live(seen[-1] if seen else "", 3):
+    while page := sessions.due("h", START, seen[-1] if seen else "", 3):
         seen += [session.sid for session in page]
     assert len(seen) == 7
     assert set(seen) == sids
@@ -235,7 +246,7 @@ def test_purging_sessions_queues_their_logout_by_sid(sessions: Sessions, store: 
     assert sessions.purge(clock()) == 1
     (pending,) = Logouts(store).claim()
     assert (pending.sid, pending.reason) == (over.session.sid, "expired")
-    assert len(sessions.live()) == 1
+    assert len(sessions.due("h", START)) == 1
 
 
 def test_a_logout_is_one_callers_at_a_time(sessions: Sessions, store: Store, clock: Hand):
