@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import shutil
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -152,7 +153,8 @@ class KeycloakServer:
         return environment
 
     def _hosts_file(self) -> bytes:
-        names = ("localhost", *self.hosts)
+        # The machine's own name too: Java asks for it and warns when it does not resolve.
+        names = ("localhost", socket.gethostname(), *self.hosts)
         return "".join(f"127.0.0.1 {name}\n" for name in names).encode()
 
 
