@@ -153,6 +153,8 @@ def _grant(provider: Provider) -> type[AuthorizationCodeGrant]:
 
         def validate_token_request(self) -> None:
             form = self.request.form
+            if self.request.args:
+                raise InvalidRequestError("Parameters belong into the body.")
             if any(len(form.getlist(name)) > 1 for name in form):
                 raise InvalidRequestError("A parameter is given more than once.")
             if not form.get("redirect_uri"):

@@ -189,6 +189,14 @@ def test_a_session_that_ended_meanwhile_gives_no_token(bridge: Bridge):
     refused(bridge.token(code), "invalid_grant")
 
 
+def test_parameters_in_the_address_are_refused(bridge: Bridge):
+    """RFC 6749 §4.1.3: in the body; an address is written into logs."""
+    code = bridge.code(bridge.browser())
+    form = {"grant_type": "authorization_code", "code": code, "code_verifier": bridge.verifier}
+    refused(bridge.post(bridge.browser(), f"/token?redirect_uri={REDIRECT}", form), "invalid_request")
+    assert bridge.token(code).status_code == 200
+
+
 def test_token_takes_post_only(bridge: Bridge):
     """A code in an address would be in logs."""
     assert bridge.get(bridge.browser(), "/token").status_code == 405
