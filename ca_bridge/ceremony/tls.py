@@ -81,9 +81,12 @@ def _der(raw: str) -> bytes:
     if block is None:
         raise CeremonyError("ceremony.certificate_form", "the header is not one PEM block")
     try:
-        return b64decode(b"".join(block[1].split()), validate=True)
+        der = b64decode(b"".join(block[1].split()), validate=True)
     except binascii.Error as error:
         raise CeremonyError("ceremony.certificate_form", "the PEM block is not base64") from error
+    if not der:
+        raise CeremonyError("ceremony.certificate_form", "the PEM block is empty")
+    return der
 
 
 def _hint(verify: str) -> str:
