@@ -138,7 +138,7 @@ class RelyingParty:
         old = self._sessions.key_of(cookie)
         if old is not None:
             self._sessions.end(old)
-        unmet = pending.wanted.unmet(self.person(session), self._clock())
+        unmet = self.unmet(self.person(session), pending.wanted)
         spent = self._tab_cookie(digest(pending.state))
         return Arrival(value, pending.return_to, pending.wanted, unmet, spent)
 
@@ -202,9 +202,9 @@ class RelyingParty:
         """The person of a session."""
         return Person.read(session.claims, lambda: self.attributes(session))
 
-    def unmet(self, session: Session, wanted: Requirement) -> RPError | None:
-        """Why the session does not meet `wanted` now; None when it does."""
-        return wanted.unmet(self.person(session), self._clock())
+    def unmet(self, person: Person, wanted: Requirement) -> RPError | None:
+        """Why the person does not meet `wanted` now; None when they do."""
+        return wanted.unmet(person, self._clock())
 
     def attributes(self, session: Session) -> Attributes:
         """What the window is registered to learn; asked once, then kept sealed with the session.
@@ -255,6 +255,7 @@ class RelyingParty:
             refresh_token=tokens.refresh_token or session.refresh_token,
             access_expires=now + tokens.expires_in,
             checked_at=now,
+            refreshing=False,
         )
 
     # ---- sign-out

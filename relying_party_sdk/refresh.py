@@ -2,6 +2,8 @@
 
 A session is due when its last confirmation is older than `recheck`, or its access token has run out. One caller
 refreshes under a lock of the store (fencing token), the others wait and use what it got: a refresh token is spent once.
+That a refresh was begun is written down first: when a process dies in it, nobody knows whether the token is spent, and
+it is not tried again (a second use ends the person's session everywhere, RFC 9700 §4.14.2); the browser signs in anew.
 What the provider says decides: `invalid_grant` ends the session. A provider that cannot be asked signs nobody out:
 the session is served until the access token's end plus `grace`, then refused (`rp.provider_unreachable`, kept).
 """
@@ -12,6 +14,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from relying_party_sdk.errors import ProviderError, RPError, SessionEnded, TokenError
 from relying_party_sdk.session import Session, Sessions
@@ -94,6 +97,12 @@ class Refresher:
         session = self._sessions.get(key)  # again: the holder before us may have refreshed it
         if session is None or not self._due(session):
             return session
+        if session.refreshing:
+            self._sessions.end(key)
+            log.warning("session ended: a process died in its refresh; the browser signs in again silently")
+            return None
+        if not self._sessions.replace(replace(session, refreshing=True), lock=name, token=token):
+            return self._sessions.get(key)
         try:
             renewed = self._exchange(session)
         except SessionEnded:
@@ -107,6 +116,7 @@ class Refresher:
         except RPError as error:
             self._failed = self._clock()
             log.warning("a session could not be rechecked: %s", error)
+            self._sessions.replace(session, lock=name, token=token)
             return self._without_provider(session)
         if self._sessions.replace(renewed, lock=name, token=token):
             return renewed

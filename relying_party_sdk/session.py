@@ -38,6 +38,8 @@ class Session:
     checked_at: float
     """When the provider last confirmed the session."""
     expires: float
+    refreshing: bool = False
+    """Its refresh token has been sent and no answer is written yet: whether it is spent is not known."""
 
 
 class Sessions:

@@ -83,7 +83,12 @@ class CrosshallRP:
         Raises ProviderError `rp.provider_unreachable` when that cannot be known any more, StoreError.
         """
         session = self._session()
-        return self.party.person(session) if session is not None else None
+        if session is None:
+            return None
+        if "crosshall_rp_person" not in g:
+            g.crosshall_rp_person = self.party.person(session)
+        found: Person = g.crosshall_rp_person
+        return found
 
     def require(
         self, level: int = 1, max_age: int | None = None, rung: str | None = None
@@ -182,11 +187,11 @@ class CrosshallRP:
 
     def _gate(self, wanted: Requirement) -> BaseResponse | None:
         """None to let the view run, else what is answered instead."""
-        session = self._session()
-        if session is None:
+        person = self.person
+        if person is None:
             problem: RPError | None = AccessError("rp.sign_in_required", "no session")
         else:
-            problem = self.party.unmet(session, wanted)
+            problem = self.party.unmet(person, wanted)
         if problem is None:
             return None
         if _wants_json() or problem.code == "rp.rung_unmet":

@@ -48,6 +48,8 @@ class Fault(StrEnum):
     SLOW = "slow"
     """Answers nothing until the provider stops."""
     REDIRECT = "redirect"
+    SLOW_REFRESH = "slow-refresh"
+    """Spends the refresh token, and then answers nothing until the provider stops."""
     # metadata
     WRONG_ISSUER = "wrong-issuer"
     PLAIN_HTTP = "plain-http"

@@ -85,6 +85,8 @@ class FakeProvider:
         """How often each address was called; refreshes count as `refresh`."""
         self.refusals: list[str] = []
         self.attribute_names: tuple[str, ...] = ("name", "identifiers", "organisation")
+        self.reached = threading.Event()
+        """Set when a call hangs in `Fault.SLOW_REFRESH`."""
         self.error = ""
         """Answer authorization requests with this error."""
         self.login: Login | None = None
@@ -166,7 +168,11 @@ class FakeProvider:
             return Answer(404, "text/plain", b"no such address")
         try:
             with self._guard:
-                return routes[name](call)
+                answer = routes[name](call)
+            if refresh and Fault.SLOW_REFRESH in self.faults:
+                self.reached.set()
+                self._server.hang()
+            return answer
         except Refused as refused:
             self.refusals.append(f"{name}: {refused}")
             return Answer.json({"error": refused.code, "error_description": str(refused)}, 400)

@@ -65,11 +65,15 @@ class LoopbackServer:
         self._thread.join()
         self._server.server_close()
 
+    def hang(self) -> None:
+        """Hold the calling request until the server stops."""
+        self._stopping.wait(30)
+
     def fault(self, faults: set[Fault]) -> Answer | None:
         """The wrong answer that an HTTP fault asks for."""
         for fault in faults & HTTP_FAULTS:
             if fault is Fault.SLOW:
-                self._stopping.wait(30)
+                self.hang()
             return {
                 Fault.DOWN: Answer(503, "text/plain", b"down"),
                 Fault.SLOW: Answer(503, "text/plain", b"slow"),

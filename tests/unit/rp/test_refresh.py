@@ -108,6 +108,43 @@ def test_one_refresh_for_several_processes(tmp_path: Path) -> None:
         window.party.close()
 
 
+_VICTIM = """
+import sys, time
+from relying_party_sdk import RelyingParty, Settings
+party = RelyingParty(Settings.from_toml(sys.argv[1]), clock=lambda: time.time() + 61)
+party.current(sys.argv[2])
+"""
+
+
+def test_kill_in_the_middle_of_a_refresh(tmp_path: Path) -> None:
+    """`kill -9` of a process in its refresh: the token is not sent again, and the person is back without noticing."""
+    ahead = 0.0
+    with FakeProvider(lambda: time.time() + ahead) as provider:
+        provider.person = CITIZEN
+        settings = provider.settings(tmp_path, total_timeout=5.0)
+        window = make_window(provider, settings, lambda: time.time() + ahead)
+        browser = window.browser()
+        browser.open("/matters/7")
+        file = tmp_path / "window.toml"
+        file.write_text(
+            f'issuer = "{provider.issuer}"\nclient_id = "window"\nbase_url = "https://window.test"\n'
+            'key_file = "window.pem"\nstore = "window.sqlite"\nread_timeout = 20.0\ntotal_timeout = 20.0\n'
+        )
+        ahead = 61.0
+        provider.faults.add(Fault.SLOW_REFRESH)
+        victim = subprocess.Popen([sys.executable, "-c", _VICTIM, str(file), window.cookie(browser)])
+        assert provider.reached.wait(30)
+        victim.kill()
+        victim.wait(10)
+        provider.faults.clear()
+        ahead += 70
+        page = browser.open("/matters/7")
+        assert (page.status, page.text) == (200, "7 level 2 ")
+        assert any("/authorize" in hop for hop in page.hops)
+        assert (provider.calls["refresh"], provider.refusals) == (1, [])
+        window.party.close()
+
+
 @pytest.mark.parametrize("fault", [Fault.DOWN, Fault.HTML, Fault.HUGE, Fault.SLOW, Fault.REDIRECT])
 def test_outage_signs_nobody_out_before_the_grace(
     browser: Browser, provider: FakeProvider, clock: Clock, fault: Fault
