@@ -33,7 +33,7 @@ def codes_in_sources() -> Iterator[tuple[str, Path]]:
             events = {id(first) for first in logged(tree)}
             texts = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in events)
             for value in (node.value for node in texts if isinstance(node.value, str)):
-                if form.fullmatch(value) and not value.endswith((".toml", ".json", ".pem")):
+                if form.fullmatch(value) and not value.endswith((".toml", ".json")):
                     yield value, file
 
 
