@@ -95,10 +95,6 @@ class RelyingParty:
             raise RuntimeError(
                 f"the sign-in ended at {urlsplit(page.url).netloc}{urlsplit(page.url).path}: {page.status}"
             )
-        now = int(time.time())
-        claims = {"iss": CLIENT, "sub": CLIENT, "aud": request.issuer, "iat": now, "exp": now + 60}
-        claims["jti"] = secrets.token_urlsafe(16)
-        assertion = jwt.encode(claims, self._key, "ES256", headers={"kid": CLIENT})
         reply = self._calls.post(
             f"{request.issuer}/protocol/openid-connect/token",
             {
@@ -106,13 +102,22 @@ class RelyingParty:
                 "code": answer["code"][0],
                 "redirect_uri": self.redirect_uri,
                 "code_verifier": request.verifier,
-                "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-                "client_assertion": assertion,
+                **self.assertion(request.issuer),
             },
         )
         if reply.status != 200:
             raise RuntimeError(f"no tokens: {reply.status} {reply.text}")
         return str(json.loads(reply.text)["access_token"])
+
+    def assertion(self, issuer: str) -> dict[str, str]:
+        """The form fields by which we prove to `issuer` who asks (RFC 7523 §2.2); good once, for a minute."""
+        now = int(time.time())
+        claims = {"iss": CLIENT, "sub": CLIENT, "aud": issuer, "iat": now, "exp": now + 60}
+        claims["jti"] = secrets.token_urlsafe(16)
+        return {
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "client_assertion": jwt.encode(claims, self._key, "ES256", headers={"kid": CLIENT}),
+        }
 
     def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
         public = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(self._key.public_key()))
