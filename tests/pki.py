@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from asn1crypto import core
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -61,6 +62,28 @@ def ca(path_length: int | None = None) -> list[Extension]:
 def policies(*oids: str) -> Extension:
     """certificatePolicies."""
     return x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier(o), None) for o in oids]), False
+
+
+def mappings(pairs: Iterable[tuple[str, str]]) -> Extension:
+    """policyMappings, written by hand: `cryptography` has no class for it."""
+    entries = b"".join(_sequence(_oid(a) + _oid(b)) for a, b in pairs)
+    return x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.33"), _sequence(entries)), True
+
+
+def _oid(dotted: str) -> bytes:
+    return core.ObjectIdentifier(dotted).dump()
+
+
+def _sequence(body: bytes) -> bytes:
+    size = len(body)
+    head = (
+        bytes([size])
+        if size < 0x80
+        else bytes([0x82]) + size.to_bytes(2, "big")
+        if size > 0xFF
+        else bytes([0x81, size])
+    )
+    return b"\x30" + head + body
 
 
 def eku(*oids: str) -> Extension:
