@@ -106,7 +106,7 @@ def _provider(clock: Clock) -> Iterator[FakeProvider]:
 
 @pytest.fixture(name="settings")
 def _settings(provider: FakeProvider, tmp_path: Path) -> Settings:
-    return provider.settings(tmp_path, read_timeout=0.5, connect_timeout=0.5, total_timeout=2.0)
+    return provider.settings(tmp_path, read_timeout=20.0, connect_timeout=20.0, total_timeout=20.0)
 
 
 @pytest.fixture(name="window")

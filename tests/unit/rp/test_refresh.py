@@ -14,6 +14,7 @@ import pytest
 from relying_party_sdk import ProviderError, RelyingParty
 from relying_party_sdk.refresh import Refresher
 from relying_party_sdk.testing import CITIZEN, Browser, FakeProvider, Fault, Persona
+from relying_party_sdk.transport import Urllib3Transport
 from tests.unit.rp.conftest import Clock, Window, make_window
 
 
@@ -147,10 +148,12 @@ def test_kill_in_the_middle_of_a_refresh(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", [Fault.DOWN, Fault.HTML, Fault.HUGE, Fault.SLOW, Fault.REDIRECT])
 def test_outage_signs_nobody_out_before_the_grace(
-    browser: Browser, provider: FakeProvider, clock: Clock, fault: Fault
+    browser: Browser, window: Window, provider: FakeProvider, clock: Clock, fault: Fault
 ) -> None:
     """Provider away: served until the access token's end plus grace, then 503; back again: the session goes on."""
     browser.open("/matters/7")
+    patient = window.party._transport
+    window.party._transport = Urllib3Transport(window.settings.with_(read_timeout=0.5))
     provider.faults.add(fault)
     clock.pass_(60 + 299)
     assert browser.open("/matters/7").status == 200
@@ -158,6 +161,7 @@ def test_outage_signs_nobody_out_before_the_grace(
     page = browser.open("/matters/7")
     assert (page.status, "rp.provider_unreachable" in page.text) == (503, True)
     provider.faults.clear()
+    window.party._transport = patient
     clock.pass_(6)
     assert browser.open("/matters/7").text == "7 level 2 "
     assert provider.refusals == []

@@ -55,7 +55,7 @@ def _plain(status: int, body: bytes, **headers: str) -> Answer:
 
 @pytest.fixture(name="transport")
 def _transport(settings: Settings) -> Iterator[Urllib3Transport]:
-    transport = Urllib3Transport(settings)
+    transport = Urllib3Transport(settings.with_(read_timeout=1.0))
     yield transport
     transport.close()
 
