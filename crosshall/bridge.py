@@ -62,6 +62,10 @@ def rotate_command(
         keep, lead = timedelta(0), 0
     rotate(node.bridge.keys / "signing", utc_now(), keep=keep, lead=timedelta(seconds=lead))
     _show(node)
+    if stolen:
+        typer.echo(
+            "Keycloak drops the stolen key when it meets the new one: sign in once now, ten seconds from now at best."
+        )
 
 
 @keys.command("list")

@@ -12,7 +12,7 @@ from ca_bridge.store.items import Store
 from ca_bridge.store.tables import logouts
 
 FIRST_RETRY_SECONDS = 2
-LONGEST_RETRY_SECONDS = 60
+LONGEST_RETRY_SECONDS = 30
 GIVEN_UP = timedelta(days=2)
 """Longer than any session of the realm may last."""
 CLAIM_SECONDS = 10
@@ -80,7 +80,7 @@ class Logouts:
             connection.execute(sa.delete(logouts).where(logouts.c.id == logout_id))
 
     def failed(self, logout: PendingLogout) -> None:
-        """Keycloak did not take it: due again after 2, 4, 8 … 60 seconds."""
+        """Keycloak did not take it: due again after 2, 4, 8 … 30 seconds."""
         wait = min(LONGEST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(logout.attempts - 1, 10))
         with self._database.write() as connection:
             connection.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -12,6 +13,18 @@ import pytest
 
 from ca_bridge.errors import UpstreamError
 from ca_bridge.provider.http import MAX_BYTES, HttpClient, is_localhost
+
+
+def request(connection: socket.socket) -> bytes:
+    """One whole request, body included, however it was cut into packets."""
+    data = b""
+    while chunk := connection.recv(65536):
+        data += chunk
+        head, end, body = data.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        if end and len(body) >= (int(length[1]) if length else 0):
+            break
+    return data
 
 
 @contextmanager
@@ -27,7 +40,7 @@ def server(answer: Callable[[socket.socket, bytes], None]) -> Iterator[tuple[int
             except OSError:
                 return
             with connection:
-                head = connection.recv(65536)
+                head = request(connection)
                 if head:
                     seen.append(head)
                     try:
