@@ -41,7 +41,8 @@ def configure(level: int = logging.INFO, stream: TextIO | None = None) -> None:
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
+        # not cached: a logger that was used before would keep the configuration of that time
+        cache_logger_on_first_use=False,
     )
 
 
