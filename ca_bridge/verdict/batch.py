@@ -6,6 +6,7 @@ cannot be parsed are counted in `ignored`; a leaf or an anchor that cannot be pa
 
 from __future__ import annotations
 
+import binascii
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from ca_bridge.asn1.certificate import Certificate, parse_certificate, pem_blocks
 from ca_bridge.asn1.crl import Crl, parse_crl
+from ca_bridge.asn1.ocsp import OcspResponse, parse_ocsp
 from ca_bridge.errors import CrosshallError, InputError
 from ca_bridge.path.build import Result
 from ca_bridge.path.state import Inputs
@@ -91,6 +93,7 @@ def _answer(line: str, clock: Clock, parser: _Parser) -> dict[str, Any]:
         pool, ignored = parser.many(question.pool or (), parser.one)
         crls, bad_crls = parser.many(question.crls or (), parser.crl)
         ignored += bad_crls
+        responses, _ = parser.many(question.ocsp or (), _ocsp)
         result = validate(
             Supplied(
                 leaf=leaf,
@@ -98,6 +101,7 @@ def _answer(line: str, clock: Clock, parser: _Parser) -> dict[str, Any]:
                 at=question.time or clock(),
                 pool=pool,
                 crls=crls,
+                ocsp=responses,
                 revocation=question.revocation or "off",
                 inputs=question.inputs(),
                 anchor_constraints=bool(question.anchor_constraints),
@@ -204,6 +208,13 @@ class _Parser:
         if isinstance(found, CrosshallError):
             raise found
         return found
+
+
+def _ocsp(text: str) -> OcspResponse:
+    try:
+        return parse_ocsp(binascii.a2b_base64("".join(text.split()), strict_mode=True))
+    except (binascii.Error, ValueError) as error:
+        raise InputError("asn1.ocsp", f"base64: {error}") from error
 
 
 def _block(text: str, label: str) -> bytes:

@@ -15,6 +15,7 @@ from ca_bridge.asn1.certificate import Certificate
 from ca_bridge.asn1.crl import Crl
 from ca_bridge.asn1.extensions import KeyUsage
 from ca_bridge.asn1.names import Name
+from ca_bridge.asn1.ocsp import OcspResponse
 from ca_bridge.crypto import signatures
 from ca_bridge.errors import PathError
 from ca_bridge.path.budget import Budget
@@ -22,6 +23,7 @@ from ca_bridge.path.build import Found, Pool, Request, Result, limits_for, searc
 from ca_bridge.path.state import Anchor, Inputs
 from ca_bridge.path.validate import DEFAULT_SM2_ID
 from ca_bridge.revocation.crl import CrlSet, Query, crl_status
+from ca_bridge.revocation.ocsp import OcspQuery, ocsp_status
 from ca_bridge.revocation.status import Kind, Status, failure
 from ca_bridge.verdict.leaf import check_purpose
 
@@ -38,6 +40,7 @@ class Supplied:
     at: datetime
     pool: Sequence[Certificate] = ()
     crls: Sequence[Crl] = ()
+    ocsp: Sequence[OcspResponse] = ()
     revocation: Revocation = "off"
     inputs: Inputs = field(default_factory=Inputs)
     anchor_constraints: bool = False
@@ -108,6 +111,17 @@ class _Validation:
         issuer = above[0] if above else anchor.certificate
         spki = above[0].spki if above else anchor.spki
         allowed = issuer is None or not above or _signs_crls(issuer)
+        by_crl = self._by_crl(certificate, spki, anchor, allowed=allowed)
+        if by_crl.kind is Kind.REVOKED or not self._supplied.ocsp:
+            return by_crl
+
+        def appointed(responder: Certificate) -> bool:
+            return self._by_crl(responder, spki, anchor, allowed=allowed).kind is Kind.GOOD
+
+        query = OcspQuery(certificate, spki, self._supplied.at, self._supplied.sm2_id, appointed)
+        return max(by_crl, ocsp_status(query, self._supplied.ocsp), key=lambda status: status.kind)
+
+    def _by_crl(self, certificate: Certificate, spki: bytes, anchor: Anchor, *, allowed: bool) -> Status:
         signers = _Signers(self, anchor, spki, allowed=allowed)
         return crl_status(Query(certificate, spki, self._supplied.at), self._crls, signers, verified=self._verified)
 
