@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
+from tests.unit.web.chromium import NAMES, Served, serve
 from tests.unit.web.hall import LI, WANG, Authority, Hall, Held, make_hall
 
 
@@ -52,3 +55,22 @@ def hall(tmp_path: Path, province: Authority, city: Authority) -> Iterator[Hall]
     made = make_hall(tmp_path, [province, city])
     yield made
     made.services.store.close()
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The hall behind TLS, with a front that does what nginx does for the certificate host."""
+    with serve(tmp_path_factory.mktemp("hall")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One browser process; each person gets a profile of their own."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"),
+            args=["--no-sandbox", "--disable-gpu", NAMES],
+        )
+        yield browser
+        browser.close()

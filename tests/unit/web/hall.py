@@ -301,6 +301,18 @@ def sign(challenge: dict[str, Any], held: Held, **changed: Any) -> dict[str, str
     return {"certificate": held.pem, "algorithm": "ES256", "signature": encoded, **answer}
 
 
+def code_of(page: str) -> str:
+    """The stable code that a refusal's page shows."""
+    found = re.search(r"<dd>([a-z0-9]+\.[a-z0-9_]+)</dd>", page)
+    return found[1] if found else ""
+
+
+def session_of(visitor: Visitor) -> Any:
+    """The live session of that browser, as the bridge sees it."""
+    cookie = visitor.client.get_cookie("__Host-crosshall-session", domain="hall.test")
+    return visitor.hall.services.sessions.find(cookie.value) if cookie else None
+
+
 def path_of(address: str) -> str:
     """Path and query of one of the hall's addresses."""
     parts = urlsplit(address)

@@ -11,8 +11,7 @@ from ca_bridge.ceremony import complete, pending, transaction
 from ca_bridge.ceremony.codes import Proven
 from ca_bridge.errors import CeremonyError, PathError, StoreError
 from ca_bridge.types import Way
-from tests.unit.web.hall import Hall, Held, path_of
-from tests.unit.web.test_ways import code_of, session_of
+from tests.unit.web.hall import Hall, Held, code_of, path_of, session_of
 
 
 def test_the_end_of_the_transaction_fails(hall: Hall, li: Held, monkeypatch: pytest.MonkeyPatch) -> None:

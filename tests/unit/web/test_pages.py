@@ -10,8 +10,7 @@ from structlog.testing import capture_logs
 
 from ca_bridge.errors import LANGUAGES, CrosshallError, StoreError, catalogue
 from ca_bridge.web import guard, language
-from tests.unit.web.hall import CHANNEL, ISSUER, LI, SIGNER, Hall, Held
-from tests.unit.web.test_ways import code_of
+from tests.unit.web.hall import CHANNEL, ISSUER, LI, SIGNER, Hall, Held, code_of
 
 WEB = Path(guard.__file__).parent
 

@@ -8,8 +8,7 @@ import pytest
 
 from ca_bridge.ceremony import transaction
 from ca_bridge.types import Capacity, Way
-from tests.unit.web.hall import Authority, Hall, Held, equal
-from tests.unit.web.test_ways import code_of, session_of
+from tests.unit.web.hall import Authority, Hall, Held, code_of, equal, session_of
 
 
 def ended(hall: Hall, tx: transaction.Transaction) -> transaction.Transaction:
