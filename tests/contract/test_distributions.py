@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module", name="wheels")
-def _wheels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+def _wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("wheels")
     for source in (ROOT, ROOT / "relying_party_sdk"):
         subprocess.run(
@@ -23,7 +22,7 @@ def _wheels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path
             check=True,
             capture_output=True,
         )
-    yield {path.name.split("-")[0]: path for path in folder.glob("*.whl")}
+    return {path.name.split("-")[0]: path for path in folder.glob("*.whl")}
 
 
 def tops(wheel: Path) -> set[str]:
