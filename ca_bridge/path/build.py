@@ -9,6 +9,8 @@ certificates that only bear a name cost one signature each and lead nowhere.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import heapq
 import itertools
 from collections import deque
@@ -16,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from ca_bridge.asn1 import der
 from ca_bridge.asn1.certificate import Certificate
 from ca_bridge.asn1.extensions import KeyUsage
 from ca_bridge.asn1.names import Normalised
@@ -110,7 +113,7 @@ def search(request: Request, budget: Budget, check: Check | None = None) -> Resu
     return _Search(request, budget, check).run()
 
 
-_Item = tuple[int, int, int, tuple[Certificate, ...], "Certificate | Anchor"]
+_Item = tuple[int, int, int, int, tuple[Certificate, ...], "Certificate | Anchor"]
 
 
 class _Search:
@@ -129,7 +132,7 @@ class _Search:
         try:
             self._push((self._request.leaf,))
             while self._heap:
-                _, _, _, path, above = heapq.heappop(self._heap)
+                *_, path, above = heapq.heappop(self._heap)
                 self._budget.spend("expansions")
                 found = self._try(path, above)
                 if found is not None:
@@ -186,7 +189,7 @@ class _Search:
             return
         for anchor in self._request.anchors:
             if anchor.name.normalised == name:
-                self._put(len(path), _hint(top, anchor.certificate), path, anchor)
+                self._put(len(path), _hint(top, anchor), path, anchor)
         if len(path) > self._budget.limits.intermediates:
             limit = self._budget.limits.intermediates
             deep = PathError("path.budget", f"more than {limit} intermediates", clause="ours: counted work")
@@ -199,7 +202,8 @@ class _Search:
                     self._put(len(path) + 1 + rest, _hint(top, certificate), path, certificate)
 
     def _put(self, length: int, hint: int, path: tuple[Certificate, ...], above: Certificate | Anchor) -> None:
-        heapq.heappush(self._heap, (length, hint, next(self._order), path, above))
+        # Of equal lengths the longer proved part goes first: it cost signatures that a copied name never gets.
+        heapq.heappush(self._heap, (length, -len(path), hint, next(self._order), path, above))
 
     def _usable(self, path: tuple[Certificate, ...], certificate: Certificate) -> bool:
         """Cheap checks before a signature is spent; loops by subject and key (RFC 4158 §2.4.1)."""
@@ -246,11 +250,27 @@ class _Search:
         return tuple(dict.fromkeys(noted for _, noted in ordered))
 
 
-def _hint(certificate: Certificate, issuer: Certificate | None) -> int:
-    """0: key identifiers agree; 1: nothing is said; 2: they differ (then it is tried last, not never)."""
+def _hint(certificate: Certificate, issuer: Certificate | Anchor) -> int:
+    """How well an issuer fits by key identifiers, best first; a bad fit is tried last, not never (RFC 4158 §3.5.12).
+
+    0: the identifier is the hash of the issuer's very key, which nobody can copy to another key; 1: the issuer's
+    certificate bears it; 2: nothing is said; 3: it bears another.
+    """
     authority = certificate.authority_key_identifier
     named = authority.key_identifier if authority is not None else None
-    own = issuer.subject_key_identifier if issuer is not None else None
-    if named is None or own is None:
-        return 1
-    return 0 if named == own else 2
+    if named is None:
+        return 2
+    if len(named) == 20 and named in _key_hashes(issuer.spki):
+        return 0
+    holder = issuer if isinstance(issuer, Certificate) else issuer.certificate
+    own = holder.subject_key_identifier if holder is not None else None
+    if own is None:
+        return 2
+    return 1 if named == own else 3
+
+
+@functools.lru_cache(maxsize=4096)
+def _key_hashes(spki: bytes) -> tuple[bytes, bytes]:
+    """Key identifiers by RFC 5280 §4.2.1.2 (1) and by RFC 7093 §2 (1)."""
+    bits = der.content(spki, der.children(spki, limit=2)[1], der.BIT_STRING)[1:]
+    return hashlib.sha1(bits, usedforsecurity=False).digest(), hashlib.sha256(bits).digest()[:20]

@@ -45,7 +45,11 @@ class IdentifierRule(Model):
     @field_validator("pattern")
     @classmethod
     def _compiles(cls, pattern: str) -> str:
-        if pattern and re.compile(pattern).groups != 1:
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        if pattern and groups != 1:
             raise ValueError("a pattern has exactly one group")
         return pattern
 

@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ca_bridge.verdict import batch
-from tests.pki import DAY, NOW, Authority, mappings, pem, policies
+from tests.pki import DAY, NOW, Authority, mappings, pem, policies, usage
 
 ROOT = Authority.create("Root")
 ISSUING = ROOT.subordinate("Issuing")
@@ -129,6 +130,15 @@ def test_a_hostile_pool_hides_no_good_path() -> None:
     """Certificates that only bear the issuer's name cost one signature each, within the budget."""
     fakes = [pem(Authority.create("Issuing").certificate) for _ in range(20)]
     assert ask(pool=[*fakes, pem(ISSUING.certificate)])["verdict"] == "accept"
+
+
+def test_copied_key_identifiers_hide_no_good_path() -> None:
+    """200 certificates with the issuer's name and key identifier, but other keys: the key's hash tells them apart."""
+    known = x509.SubjectKeyIdentifier.from_public_key(ISSUING.key.public_key())
+    named = x509.AuthorityKeyIdentifier(known.digest, None, None)
+    leaf = ISSUING.issue("x", extensions=[usage("digital_signature"), (named, False)])
+    fakes = [pem(ROOT.certify(Authority.create("Issuing"), [(known, False)])) for _ in range(200)]
+    assert ask(leaf=pem(leaf), pool=[*fakes, pem(ISSUING.certificate)])["verdict"] == "accept"
 
 
 def test_a_budget_is_named_when_it_is_spent() -> None:
