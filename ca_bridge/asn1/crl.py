@@ -26,7 +26,8 @@ from ca_bridge.errors import CrosshallError, InputError
 MAX_CRL_OCTETS = 64 << 20
 T = TypeVar("T")
 REMOVE_FROM_CRL = 8
-_UNDERSTOOD = frozenset({oids.ISSUING_DISTRIBUTION_POINT, oids.DELTA_CRL_INDICATOR, oids.CRL_NUMBER})
+_UNDERSTOOD = frozenset({oids.ISSUING_DISTRIBUTION_POINT, oids.DELTA_CRL_INDICATOR})
+"""May be critical; crlNumber must not be (RFC 5280 §5.2.3)."""
 _ENTRY_UNDERSTOOD = frozenset({oids.CRL_REASON, oids.INVALIDITY_DATE, oids.CERTIFICATE_ISSUER})
 
 
@@ -139,7 +140,6 @@ def _decode(data: bytes, tbs: bytes) -> Crl:
     index = _Index(tbs, issuer, indirect=point is not None and point.indirect)
     if revoked is not None:
         index.fill(revoked)
-    unknown = [oid for oid, extension in found.items() if extension.critical and oid not in _UNDERSTOOD]
     oid, parameters = algorithm(data, outer[1])
     signature = der.content(data, outer[2], der.BIT_STRING)
     if not signature or signature[0] != 0:
@@ -160,7 +160,7 @@ def _decode(data: bytes, tbs: bytes) -> Crl:
         point=point,
         authority_key_identifier=_known(found, oids.AUTHORITY_KEY_IDENTIFIER, ext.authority_key_identifier),
         freshest_crl=_known(found, oids.FRESHEST_CRL, ext.distribution_points),
-        unusable=f"unknown critical extension {unknown[0]}" if unknown else index.unusable,
+        unusable=_unusable(found) or index.unusable,
         count=index.count,
         own=index.own,
         others=index.others,
@@ -178,6 +178,14 @@ def _extensions(tbs: bytes, rest: list[der.Tlv], version: int) -> dict[str, Exte
 
 def _known(found: Mapping[str, Extension], oid: str, decode: Callable[[bytes], T]) -> T | None:
     return decode(found[oid].value) if oid in found else None
+
+
+def _unusable(found: Mapping[str, Extension]) -> str:
+    for oid, extension in found.items():
+        if extension.critical and oid not in _UNDERSTOOD:
+            return f"unknown critical extension {oid}"
+    # Without a number nobody can tell whether a CRL has been rolled back, nor what a delta builds on.
+    return "" if oids.CRL_NUMBER in found else "no crlNumber (RFC 5280 §5.2.3)"
 
 
 def _number(value: bytes) -> int:

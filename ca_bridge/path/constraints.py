@@ -170,7 +170,7 @@ def _constraint_text(subtree: GeneralName) -> str:
 def _mail(mailbox: str, subtree: str, *, excluding: bool) -> bool:
     local, at, host = mailbox.rpartition("@")
     host = host.lower()
-    if not at or not local or not _is_host(host):
+    if not at or not local or not _is_host(host) or ("@" in local and not local.startswith('"')):
         raise PathError("path.name_constraints", "a mail address is malformed", clause="RFC 5280 §4.2.1.6")
     wanted_local, at, wanted_host = subtree.rpartition("@")
     if at:

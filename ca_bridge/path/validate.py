@@ -92,7 +92,7 @@ def check_time(certificate: Certificate, at: datetime, depth: int) -> None:
     if at < certificate.not_before:
         detail = f"valid from {certificate.not_before.isoformat()}"
         raise PathError(early, detail, clause="RFC 5280 §6.1.3 (a)(2)", depth=depth)
-    if at > certificate.not_after:
+    if at.replace(microsecond=0) > certificate.not_after:  # the last second belongs to the validity, whole
         detail = f"valid to {certificate.not_after.isoformat()}"
         raise PathError(late, detail, clause="RFC 5280 §6.1.3 (a)(2)", depth=depth)
 

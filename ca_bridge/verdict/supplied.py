@@ -110,7 +110,8 @@ class _Validation:
     def _status(self, certificate: Certificate, above: tuple[Certificate, ...], anchor: Anchor) -> Status:
         issuer = above[0] if above else anchor.certificate
         spki = above[0].spki if above else anchor.spki
-        allowed = issuer is None or not above or _signs_crls(issuer)
+        binding = bool(above) or self._supplied.anchor_constraints  # the anchor's own keyUsage: RFC 5937
+        allowed = issuer is None or not binding or _signs_crls(issuer)
         by_crl = self._by_crl(certificate, spki, anchor, allowed=allowed)
         if by_crl.kind is Kind.REVOKED or not self._supplied.ocsp:
             return by_crl

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -61,6 +62,8 @@ def test_a_known_name_with_another_key_is_refused() -> None:
         (NOW - 31 * DAY, "path.not_yet_valid"),
         (NOW - 30 * DAY, "ok"),
         (NOW + 365 * DAY, "ok"),
+        (NOW + 365 * DAY + timedelta(milliseconds=999), "ok"),
+        (NOW + 365 * DAY + timedelta(seconds=1), "path.expired"),
         (NOW + 366 * DAY, "path.expired"),
     ],
 )
@@ -163,6 +166,11 @@ def names(*wanted: x509.GeneralName) -> list[Any]:
         (x509.DNSName("example.com"), x509.DNSName("EXAMPLE.com"), x509.DNSName("example.com.")),
         (x509.RFC822Name("example.com"), x509.RFC822Name("a@example.com"), x509.RFC822Name("a@b.example.com")),
         (x509.RFC822Name(".example.com"), x509.RFC822Name("a@b.example.com"), x509.RFC822Name("a@example.com")),
+        (
+            x509.RFC822Name("example.com"),
+            x509.RFC822Name("a@EXAMPLE.com"),
+            x509.RFC822Name._init_without_validation("a@b@example.com"),
+        ),
         (x509.RFC822Name("a@example.com"), x509.RFC822Name("a@Example.com"), x509.RFC822Name("A@example.com")),
         (
             x509.UniformResourceIdentifier(".example.com"),

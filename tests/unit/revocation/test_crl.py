@@ -6,12 +6,13 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from ca_bridge.asn1.certificate import parse_certificate
 from ca_bridge.asn1.crl import parse_crl
 from ca_bridge.path.state import Inputs
 from ca_bridge.verdict.supplied import Supplied, validate
-from tests.pki import DAY, NOW, Authority, der
+from tests.pki import DAY, NOW, Authority, der, usage
 
 ROOT = Authority.create("Root")
 LEAF = ROOT.issue("Leaf")
@@ -71,6 +72,32 @@ def test_deltas_build_on_their_base_only() -> None:
     assert code(held) == "revocation.revoked"
     assert code(held, lifted) == "ok"
     assert code(lifted) == "revocation.unknown"
+
+
+def test_an_issuer_without_crl_sign_says_nothing_when_it_binds() -> None:
+    """§6.3.3 (f): keyUsage of the CRL issuer; the anchor's own only when its constraints bind (RFC 5937)."""
+    basic = (x509.BasicConstraints(ca=True, path_length=None), True)
+    root = Authority.create("Bare", extensions=[basic, usage("key_cert_sign")])
+    leaf = root.issue("Leaf")
+    for bind, wanted in ((False, True), (True, False)):
+        supplied = Supplied(
+            leaf=parse_certificate(der(leaf)),
+            anchors=[parse_certificate(der(root.certificate))],
+            at=NOW,
+            crls=[parse_crl(der(root.crl()))],
+            revocation="require",
+            anchor_constraints=bind,
+        )
+        assert (validate(supplied).found is not None) is wanted
+
+
+def test_a_crl_without_number_is_unusable() -> None:
+    """§5.2.3: every CRL has a number, and it is not critical."""
+    builder = (
+        x509.CertificateRevocationListBuilder().issuer_name(ROOT.subject).last_update(NOW - DAY).next_update(NOW + DAY)
+    )
+    for made in (builder, builder.add_extension(x509.CRLNumber(1), critical=True)):
+        assert code(made.sign(ROOT.key, hashes.SHA256())) == "revocation.unknown"
 
 
 @pytest.mark.parametrize("wrong", ["key", "name"])
