@@ -21,6 +21,7 @@ from flask import Flask
 from ca_bridge.ceremony.services import Services
 from ca_bridge.ceremony.transaction import SignInRequest
 from ca_bridge.provider.client import METHOD, ClientAssertion, RealmClient
+from ca_bridge.provider.newcomers import wait_turn
 from ca_bridge.provider.realm_keys import RealmKeys
 from ca_bridge.provider.tokens import Tokens
 from ca_bridge.types import Session
@@ -148,6 +149,7 @@ def _grant(provider: Provider) -> type[AuthorizationCodeGrant]:
         def create_token_response(self) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
             status, token, headers = super().create_token_response()
             session: Session = self.request.user
+            wait_turn(provider.services.store, provider.services.people, session.person)
             token["id_token"] = provider.tokens.id_token(session, self.request.authorization_code.nonce)
             return status, token, headers
 

@@ -7,6 +7,7 @@ Design §5: held until proved by the earlier credential or an officer, unless th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from enum import StrEnum
 
 import sqlalchemy as sa
@@ -81,6 +82,12 @@ class People:
                 .values(confirmed=self._clock(), confirmed_by=by)
             )
         return done.rowcount == 1
+
+    def first_seen(self, person: str) -> datetime | None:
+        """When a certificate first named this person here (aware UTC); None for nobody."""
+        with self._database.read() as connection:
+            seen: datetime | None = connection.scalar(sa.select(people.c.first_seen).where(people.c.person == person))
+        return seen
 
     def known(self, person: str) -> frozenset[str]:
         """Accreditations that may sign this person in."""
