@@ -11,7 +11,7 @@ from string import Template
 
 from ca_bridge.errors import LANGUAGES, words
 from ca_bridge.files import config_dir, write_atomically
-from crosshall.supervisor import Part
+from crosshall.supervisor import Part, port_ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +68,12 @@ def write_configuration(front: Front) -> Path:
 
 
 def nginx_part(front: Front) -> Part:
-    """The front as a part for the supervisor; ready when its pid file is there."""
-    pid = front.folder / "nginx.pid"
-    pid.unlink(missing_ok=True)
+    """The front as a part for the supervisor; ready when it takes connections (a killed one leaves its pid file)."""
     main = write_configuration(front)
     # Debian's nginx lies in /usr/sbin, which is not on every user's PATH.
     path = f"{os.environ.get('PATH', '')}:/usr/sbin"
     command = ("nginx", "-e", front.logs / "nginx-error.log", "-p", front.folder, "-c", main)
-    return Part(
-        "nginx", command, lambda: pid.is_file() and bool(pid.read_text().strip()), {"PATH": path}, start_seconds=15
-    )
+    return Part("nginx", command, port_ready(front.listen), {"PATH": path}, start_seconds=15)
 
 
 def _fill(name: str, values: dict[str, object]) -> str:

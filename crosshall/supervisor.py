@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -50,8 +51,14 @@ def http_ready(url: str) -> Probe:
 
 
 def socket_ready(path: Path) -> Probe:
-    """A probe: a unix socket is there."""
-    return path.is_socket
+    """A probe: a unix socket is there and somebody listens (what was killed leaves its socket behind)."""
+    return lambda: _connects(socket.AF_UNIX, str(path))
+
+
+def port_ready(address: str) -> Probe:
+    """A probe: somebody listens at `address:port`."""
+    host, _, port = address.rpartition(":")
+    return lambda: _connects(socket.AF_INET, (host, int(port)))
 
 
 class Supervisor:
@@ -132,6 +139,16 @@ class Supervisor:
                 self.stop(name)
         finally:
             signal.signal(signal.SIGINT, previous)
+
+
+def _connects(family: socket.AddressFamily, address: str | tuple[str, int]) -> bool:
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(address)
+        except OSError:
+            return False
+    return True
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
