@@ -137,6 +137,10 @@ class KeycloakServer:
             "--proxy-headers=xforwarded",
             "--proxy-trusted-addresses=127.0.0.1",
             f"--log-level={_LOG_LEVELS}",
+            # A connection kept alive to a front that has just restarted is dead: the next call must not be somebody's
+            # failed sign-in. What is sent twice by it is refused (assertions are good once), never done twice.
+            "--spi-connections-http-client--default--max-retries=2",
+            "--spi-connections-http-client--default--initial-backoff-millis=100",
         ]
         if self.trust:
             arguments.append(f"--truststore-paths={','.join(map(str, self.trust))}")
