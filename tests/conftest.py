@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from playwright.sync_api import Playwright, sync_playwright
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +17,10 @@ def _logging_as_before() -> Iterator[None]:
     yield
     root.handlers[:], root.level = handlers, level
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session", name="playwright")
+def _playwright() -> Iterator[Playwright]:
+    """The one Playwright of the run: the library takes no second one in a process."""
+    with sync_playwright() as playwright:
+        yield playwright

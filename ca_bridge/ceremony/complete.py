@@ -104,8 +104,9 @@ def complete(
         return ChooseCapacity()
     identifier, organisation = acting(judged.identity, capacity)
     person = services.person_keys.person(identifier, capacity, organisation)
-    if _held(services, judged, person, identifier.type, session_secret):
-        return _hold(services, tx, state, Claim(person, judged.verdict.accreditation))
+    human = services.person_keys.human(judged.identity, capacity)
+    if _held(services, judged, human, identifier.type, session_secret):
+        return _hold(services, tx, state, Claim(human, judged.verdict.accreditation))
     try:
         level = decide(judged.verdict, proven.way, tx.request.level, judged.snapshot.bundle.levels, RUNG)
     except PolicyDenied as denied:
@@ -150,23 +151,23 @@ def _only(identity: Identity) -> Capacity | None:
     return identity.capacities[0] if len(identity.capacities) == 1 else None
 
 
-def _held(services: Services, judged: _Judged, person: str, kind: IdentifierType, session_secret: str) -> bool:
+def _held(services: Services, judged: _Judged, human: str, kind: IdentifierType, session_secret: str) -> bool:
     accreditation = judged.verdict.accreditation
     equal = equal_to(judged.snapshot.bundle.policy.equivalent, kind, accreditation)
-    if services.people.prove(person, accreditation, equal) is not Standing.HELD:
+    if services.people.prove(human, accreditation, equal) is not Standing.HELD:
         return False
-    earlier = _vouching(services, judged, person, session_secret)
-    return not (earlier and services.people.confirm(person, accreditation, earlier))
+    earlier = _vouching(services, judged, human, session_secret)
+    return not (earlier and services.people.confirm(human, accreditation, earlier))
 
 
-def _vouching(services: Services, judged: _Judged, person: str, session_secret: str) -> str:
-    """The accreditation behind this person's live session in this browser, if its certificate is good still, else `""`.
+def _vouching(services: Services, judged: _Judged, human: str, session_secret: str) -> str:
+    """The accreditation behind this human's live session in this browser, if its certificate is good still, else `""`.
 
     The session stands on the earlier credential: that is the proof that design §5 asks for.
     """
     live = services.sessions.find(session_secret)
-    holder = services.sessions.holder(live.sid) if live is not None and live.person == person else None
-    if holder is None:
+    holder = services.sessions.holder(live.sid) if live is not None else None
+    if live is None or holder is None or services.person_keys.human(holder.identity, live.capacity) != human:
         return ""
     verdict = judged.snapshot.judge(holder.leaf, services.clock())
     return verdict.accreditation if verdict.accepted else ""
@@ -238,8 +239,9 @@ def _own(services: Services, session_secret: str, person: str) -> str:
 
 
 def _confirm(services: Services, state: Pending, signin: SignIn) -> None:
-    """What this sign-in held before, for this same person, is proved now by the earlier credential."""
+    """What this sign-in held before, for this same human, is proved now by the earlier credential."""
     accreditation = services.snapshots.current().profile(signin.ca).accreditation
+    human = services.person_keys.human(signin.identity, signin.capacity)
     for claim in state.claims:
-        if claim.person == signin.person:
-            services.people.confirm(claim.person, claim.accreditation, accreditation)
+        if claim.human == human:
+            services.people.confirm(claim.human, claim.accreditation, accreditation)

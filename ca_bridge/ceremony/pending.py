@@ -23,7 +23,8 @@ _KIND = "pending"
 class Claim:
     """A first certificate of another CA: whom it names, and that CA's accreditation. Held until proved (design §5)."""
 
-    person: str
+    human: str
+    """`PersonKeys.human`."""
     accreditation: str
 
 
@@ -45,7 +46,7 @@ def keep(store: Store, tx: Transaction, pending: Pending) -> None:
     raw: dict[str, Any] = {
         "proven": pack(pending.proven) if pending.proven else None,
         "capacity": pending.capacity.value if pending.capacity else None,
-        "claims": [[claim.person, claim.accreditation] for claim in pending.claims],
+        "claims": [[claim.human, claim.accreditation] for claim in pending.claims],
         "reached": pending.reached,
     }
     store.put(_KIND, tx.id, raw, tx.expires)

@@ -41,6 +41,9 @@ class PersonKeys(Protocol):
     def of(self, identity: Identity, capacity: Capacity) -> str:
         """The person key of an identity in the capacity chosen. Raises IdentityError `identity.capacity`."""
 
+    def human(self, identity: Identity, capacity: Capacity) -> str:
+        """The key under which it is kept which CAs have proved this human: the same in every capacity."""
+
     def subject(self, sector: str, person: str) -> str:
         """`s1:` … as a sector's windows know that person."""
 

@@ -52,6 +52,15 @@ class PersonKeys:
         identifier, organisation = acting(identity, capacity)
         return self.person(identifier, capacity, organisation)
 
+    def human(self, identity: Identity, capacity: Capacity) -> str:
+        """The key under which it is kept which CAs have proved this human: the same in every capacity.
+
+        Else a CA that is new for a citizen could bring the same number as an officer's, and be the first to prove that
+        "person". An organisation that signs in by its own certificate has a key of its own.
+        """
+        identifier, _ = acting(identity, capacity)
+        return self.person(identifier, Capacity.CITIZEN)
+
     def subject(self, sector: str, person: str) -> str:
         """`s1:` and 52 characters: how the windows of `sector` know `person` (ValueError when either is malformed)."""
         if _SECTOR.fullmatch(sector) is None or _PERSON.fullmatch(person) is None:

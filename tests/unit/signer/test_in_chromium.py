@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, expect
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from demo import pki
@@ -96,7 +96,7 @@ def _serving(server: BaseWSGIServer) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def scene(wallet: Wallet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(wallet: Wallet, tmp_path_factory: pytest.TempPathFactory, playwright: Playwright) -> Iterator[Scene]:
     """A hall with a real certificate of the demo's TLS CA, the signer, and a person's Chromium."""
     folder, addresses = tmp_path_factory.mktemp("browser"), free_block(19443)
     run = pki.materialise(folder / "run", addresses, datetime.now(UTC))
@@ -110,7 +110,6 @@ def scene(wallet: Wallet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with (
         _serving(server),
         _serving(make(app, addresses.signer_port)),
-        sync_playwright() as playwright,
         person_at_browser(playwright, home, locale="en-GB") as context,
     ):
         page, complaints = context.new_page(), list[str]()

@@ -8,7 +8,7 @@ import pytest
 
 from ca_bridge.ceremony import transaction
 from ca_bridge.types import Capacity, Way
-from tests.unit.web.hall import Authority, Hall, Held, code_of, equal, session_of
+from tests.unit.web.hall import LI, Authority, Hall, Held, code_of, equal, session_of
 
 
 def ended(hall: Hall, tx: transaction.Transaction) -> transaction.Transaction:
@@ -149,6 +149,18 @@ class TestHolding:
         later = hall.browser()
         tx = later.begin()
         assert later.tls(tx.id, li_of_the_city).headers["Location"] == f"/sign-in/{tx.id}/held"
+
+    def test_another_capacity_is_the_same_human(self, hall: Hall, li: Held, city: Authority) -> None:
+        """A CA that is new for a citizen is not let in by bringing their number as an operator's."""
+        first = hall.browser()
+        first.tls(first.begin().id, li)
+        theirs = city.issue("李示范", LI, "经办人证书", "样例有限公司")
+        browser = hall.browser()
+        tx = browser.begin()
+        browser.tls(tx.id, theirs)
+        answer = browser.post(f"/sign-in/{tx.id}/capacity", tx.id, data={"capacity": "operator"})
+        assert answer.headers["Location"] == f"/sign-in/{tx.id}/held"
+        assert session_of(browser) is None
 
     def test_an_officer_confirms(self, hall: Hall, li: Held, li_of_the_city: Held) -> None:
         """`crosshall person confirm` opens it."""
