@@ -156,14 +156,3 @@ def test_only_certificates_that_the_browser_keeps_back(demo: Demo, playwright: P
         assert person.refusal() == (code, *words(code, "zh-Hans"))
         assert "过期" in words(code, "zh-Hans")[1]
         assert not person.signed_in()
-
-
-def test_no_certificate(demo: Demo) -> None:
-    """A browser without a certificate is told so at the certificate host; there is nothing to press."""
-    nobody = new_browser(demo.pki, persona("gd-zhang"), language="en")
-    nobody.certificate = None
-    page = sign_in(nobody, demo.addresses)
-    code = "ceremony.no_certificate"
-    assert code in page.text
-    assert words(code, "en")[0] in page.text
-    assert not any("session" in name for jar in nobody.cookies.values() for name in jar)
