@@ -1,7 +1,6 @@
 """`Crl`: one certificate revocation list (RFC 5280 §5), read strictly once; entries are found by serial number.
 
-`cryptography` is the first reader here too. Entries are kept as positions in the list's own bytes and decoded when they
-are asked for, so that a list of a million entries costs one pass and one table.
+`cryptography` is the first reader here too. The octets are kept once; entries are decoded when they are asked for.
 """
 
 from __future__ import annotations
@@ -18,9 +17,10 @@ from cryptography import x509
 from ca_bridge.asn1 import der, oids
 from ca_bridge.asn1 import extensions as ext
 from ca_bridge.asn1.certificate import algorithm, pem_blocks, quietly, read_extensions
+from ca_bridge.asn1.crl_entries import Entries, Entry, read_entries
 from ca_bridge.asn1.extensions import AuthorityKeyIdentifier, DistributionPoint, Extension
-from ca_bridge.asn1.general_names import DIRECTORY, GeneralName, general_names
-from ca_bridge.asn1.names import Name, Normalised, parse_name
+from ca_bridge.asn1.general_names import GeneralName
+from ca_bridge.asn1.names import Name, parse_name
 from ca_bridge.errors import CrosshallError, InputError
 
 MAX_CRL_OCTETS = 64 << 20
@@ -28,7 +28,6 @@ T = TypeVar("T")
 REMOVE_FROM_CRL = 8
 _UNDERSTOOD = frozenset({oids.ISSUING_DISTRIBUTION_POINT, oids.DELTA_CRL_INDICATOR})
 """May be critical; crlNumber must not be (RFC 5280 §5.2.3)."""
-_ENTRY_UNDERSTOOD = frozenset({oids.CRL_REASON, oids.INVALIDITY_DATE, oids.CERTIFICATE_ISSUER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +45,13 @@ class IssuingDistributionPoint:
     only_attribute: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One revoked certificate: since when, and why (None: not said)."""
-
-    serial: int
-    revoked_at: datetime
-    reason: int | None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Crl:
     """A CRL whose every known extension could be decoded; its signature has not been looked at."""
 
     der: bytes = field(repr=False)
-    tbs: bytes = field(repr=False)
+    bounds: tuple[int, int]
+    """Where the part that is signed begins and ends."""
     sha256: str
     issuer: Name = field(repr=False)
     this_update: datetime
@@ -77,20 +68,21 @@ class Crl:
     freshest_crl: tuple[DistributionPoint, ...] | None = field(repr=False)
     unusable: str
     """Why the list must not be used (an unknown critical extension, in the list or an entry); empty when it may."""
-    count: int
-    """Number of entries."""
-    own: Mapping[int, int] = field(repr=False)
-    """Serial → position, for certificates of the CRL's own issuer."""
-    others: Mapping[tuple[Normalised, int], int] = field(repr=False)
-    """(issuer, serial) → position, for the rest of an indirect CRL."""
+    entries: Entries = field(repr=False)
+
+    @property
+    def tbs(self) -> bytes:
+        """The part that is signed: a copy, made for as long as it is needed."""
+        return self.der[slice(*self.bounds)]
+
+    @property
+    def count(self) -> int:
+        """Number of entries."""
+        return self.entries.count
 
     def find(self, issuer: Name, serial: int) -> Entry | None:
         """The entry of a certificate, None when it is not listed."""
-        if issuer.normalised == self.issuer.normalised:
-            position = self.own.get(serial)
-        else:
-            position = self.others.get((issuer.normalised, serial))
-        return None if position is None else _entry(self.tbs, der.read(self.tbs, position, len(self.tbs)))
+        return self.entries.find(issuer.normalised, serial)
 
 
 def parse_crl(data: bytes) -> Crl:
@@ -100,7 +92,7 @@ def parse_crl(data: bytes) -> Crl:
     try:
         loaded = quietly(lambda: x509.load_der_x509_crl(data))
         quietly(lambda: loaded.extensions)
-        return _decode(bytes(data), loaded.tbs_certlist_bytes)
+        return _decode(bytes(data))
     except CrosshallError:
         raise
     except x509.DuplicateExtension as error:
@@ -119,37 +111,36 @@ def load_crl(data: bytes) -> Crl:
     return parse_crl(found[0])
 
 
-def _decode(data: bytes, tbs: bytes) -> Crl:
+def _decode(data: bytes) -> Crl:
     outer = der.children(data, limit=3)
-    parts = der.children(tbs, limit=10)
+    parts = list(der.items(data, outer[0][2], outer[0][3], 10))
     version = 1
     if parts[0][0] == der.INTEGER:
-        version = der.integer(der.content(tbs, parts.pop(0))) + 1
+        version = der.integer(der.content(data, parts.pop(0))) + 1
     if len(outer) != 3 or len(parts) < 3 or version not in (1, 2):
         raise InputError("asn1.crl", "shape of a CRL")
-    if der.raw(data, outer[1]) != der.raw(tbs, parts[0]):
+    if der.raw(data, outer[1]) != der.raw(data, parts[0]):
         raise InputError("asn1.algorithm_mismatch", "signature algorithm inside and outside differ")
-    issuer = parse_name(der.raw(tbs, parts[1]))
+    issuer = parse_name(der.raw(data, parts[1]))
     rest = parts[3:]
     next_update = None
     if rest and rest[0][0] in (der.UTC_TIME, der.GENERALIZED_TIME):
-        next_update = der.time(tbs, rest.pop(0))
+        next_update = der.time(data, rest.pop(0))
     revoked = rest.pop(0) if rest and rest[0][0] == der.SEQUENCE else None
-    found = _extensions(tbs, rest, version)
+    found = _extensions(data, rest, version)
     point = _known(found, oids.ISSUING_DISTRIBUTION_POINT, issuing_distribution_point)
-    index = _Index(tbs, issuer, indirect=point is not None and point.indirect)
-    if revoked is not None:
-        index.fill(revoked)
+    indirect = point is not None and point.indirect
+    entries = read_entries(data, revoked, issuer.normalised, indirect=indirect)
     oid, parameters = algorithm(data, outer[1])
     signature = der.content(data, outer[2], der.BIT_STRING)
     if not signature or signature[0] != 0:
         raise InputError("asn1.crl", "signature bits")
     return Crl(
         der=data,
-        tbs=tbs,
+        bounds=(outer[0][1], outer[0][3]),
         sha256=hashlib.sha256(data).hexdigest(),
         issuer=issuer,
-        this_update=der.time(tbs, parts[2]),
+        this_update=der.time(data, parts[2]),
         next_update=next_update,
         signature_algorithm=oid,
         signature_parameters=parameters,
@@ -160,20 +151,18 @@ def _decode(data: bytes, tbs: bytes) -> Crl:
         point=point,
         authority_key_identifier=_known(found, oids.AUTHORITY_KEY_IDENTIFIER, ext.authority_key_identifier),
         freshest_crl=_known(found, oids.FRESHEST_CRL, ext.distribution_points),
-        unusable=_unusable(found) or index.unusable,
-        count=index.count,
-        own=index.own,
-        others=index.others,
+        unusable=_unusable(found) or entries.unusable,
+        entries=entries,
     )
 
 
-def _extensions(tbs: bytes, rest: list[der.Tlv], version: int) -> dict[str, Extension]:
+def _extensions(data: bytes, rest: list[der.Tlv], version: int) -> dict[str, Extension]:
     if not rest:
         return {}
-    inner = list(der.items(tbs, rest[0][2], rest[0][3], 1))
+    inner = list(der.items(data, rest[0][2], rest[0][3], 1))
     if len(rest) != 1 or rest[0][0] != 0xA0 or version != 2 or not inner:
         raise InputError("asn1.crl", "fields after the entries")
-    return read_extensions(tbs, inner[0])
+    return read_extensions(data, inner[0])
 
 
 def _known(found: Mapping[str, Extension], oid: str, decode: Callable[[bytes], T]) -> T | None:
@@ -215,78 +204,3 @@ def issuing_distribution_point(value: bytes) -> IssuingDistributionPoint:
         indirect=flags[0x84],
         only_attribute=flags[0x85],
     )
-
-
-class _Index:
-    """Builds the tables of a CRL's entries, in one pass."""
-
-    def __init__(self, tbs: bytes, issuer: Name, *, indirect: bool) -> None:
-        self.own: dict[int, int] = {}
-        self.others: dict[tuple[Normalised, int], int] = {}
-        self.unusable = ""
-        self.count = 0
-        self._tbs = tbs
-        self._owner = issuer.normalised
-        self._current = issuer.normalised
-        self._indirect = indirect
-        self._seen: dict[bytes, Normalised | None] = {}
-
-    def fill(self, revoked: der.Tlv) -> None:
-        """Read every entry of revokedCertificates. Raises InputError `asn1.*`."""
-        tbs, position, end = self._tbs, revoked[2], revoked[3]
-        if position == end:
-            raise InputError("asn1.crl", "empty revokedCertificates (RFC 5280 §5.1.2.6)")
-        while position < end:
-            tag, begin, start, stop = der.read(tbs, position, end)
-            number = der.read(tbs, start, stop)
-            if tag != der.SEQUENCE or number[0] != der.INTEGER:
-                raise InputError("asn1.crl", "entry")
-            when = der.read(tbs, number[3], stop)
-            if when[3] != stop:
-                self._extensions(tbs[when[3] : stop])
-            self._add(der.integer(tbs[number[2] : number[3]]), begin)
-            self.count += 1
-            position = stop
-
-    def _add(self, serial: int, position: int) -> None:
-        # A serial twice keeps the first entry: revoked is revoked, and removeFromCRL must not hide it.
-        if self._current == self._owner:
-            self.own.setdefault(serial, position)
-        else:
-            self.others.setdefault((self._current, serial), position)
-
-    def _extensions(self, encoded: bytes) -> None:
-        """Entries mostly repeat a few encodings of extensions: each is read once."""
-        if encoded not in self._seen:
-            if len(self._seen) > 10_000:
-                self._seen.clear()
-            self._seen[encoded] = self._read(encoded)
-        named = self._seen[encoded]
-        if named is not None:
-            self._current = named
-
-    def _read(self, encoded: bytes) -> Normalised | None:
-        found = read_extensions(encoded, der.read(encoded, 0, len(encoded)))
-        for oid, extension in found.items():
-            if extension.critical and oid not in _ENTRY_UNDERSTOOD:
-                self.unusable = self.unusable or f"unknown critical extension {oid} in an entry"
-        if oids.CERTIFICATE_ISSUER not in found:
-            return None
-        value = found[oids.CERTIFICATE_ISSUER].value
-        start, stop = der.whole(value, der.SEQUENCE)
-        names = [n.name for n in general_names(value, start, stop) if n.kind == DIRECTORY and n.name is not None]
-        if not self._indirect or len(names) != 1:
-            self.unusable = self.unusable or "certificateIssuer that cannot be followed"
-            return None
-        return names[0].normalised
-
-
-def _entry(tbs: bytes, item: der.Tlv) -> Entry:
-    parts = list(der.items(tbs, item[2], item[3], 3))
-    reason = None
-    if len(parts) == 3:
-        value = read_extensions(tbs, parts[2]).get(oids.CRL_REASON)
-        if value is not None:
-            start, stop = der.whole(value.value, der.ENUMERATED)
-            reason = der.integer(value.value[start:stop])
-    return Entry(der.integer(der.content(tbs, parts[0])), der.time(tbs, parts[1]), reason)
