@@ -1,4 +1,4 @@
-"""A second bridge of the same node, with a database and limits of its own, for faults that would spoil the first one."""
+"""A second bridge of the same node, its own database and limits: for faults that would spoil the first."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ class Alone:
     socket: Path
     database: Path
     log_file: Path
+    master: int
+    """Process id of its gunicorn."""
+
+    def workers(self) -> list[int]:
+        """Process ids of its workers."""
+        return [int(pid) for pid in Path(f"/proc/{self.master}/task/{self.master}/children").read_text().split()]
 
     def log(self) -> str:
         """Everything it has logged."""
@@ -49,7 +55,7 @@ def alone(demo: Demo, *, rate_per_minute: int = 6000) -> Iterator[Alone]:
     supervisor = Supervisor(folder.logs, print)
     try:
         supervisor.start(bridge_parts(folder, workers=1)[0])
-        yield Alone(folder.socket, folder.state / "bridge.sqlite", folder.logs / "bridge.log")
+        yield Alone(folder.socket, folder.state / "bridge.sqlite", folder.logs / "bridge.log", supervisor.pid("bridge"))
     finally:
         supervisor.stop_all()
         with (demo.folder.logs / "alone.log").open("ab") as kept:  # the test of privacy reads it too

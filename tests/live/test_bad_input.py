@@ -142,7 +142,7 @@ def test_a_chain_of_two_certificates(demo: Demo) -> None:
 def test_resumed_session(demo: Demo, version: str) -> None:
     """A TLS session of a connection with a certificate cannot be taken up again without it, by ticket or by ID.
 
-    What a server hands out does not matter (OpenSSL gives tickets in TLS 1.3 whatever nginx is told): only what it takes.
+    OpenSSL hands out tickets in TLS 1.3 whatever nginx is told: what counts is that none is taken.
     """
     here = begin(demo, ZHANG)
     files, host = ZHANG.files(demo.pki.folder), certificate_host(demo)
@@ -362,7 +362,7 @@ def test_a_stolen_code(demo: Demo) -> None:
 
 
 def test_continue_in_another_browser(demo: Demo) -> None:
-    """A sign-in that has ended is continued in its own browser only; the other one learns nothing and spoils nothing."""
+    """A sign-in that has ended is continued in its own browser only; another one spoils nothing."""
     here = begin(demo, ZHANG)
     here.browser.stop_at = f"{demo.addresses.url('hall')}/authorize/continue"
     there = here.certificate_page()
@@ -397,7 +397,7 @@ def test_the_capacity_is_chosen_in_the_same_browser(demo: Demo) -> None:
 
 
 def test_a_post_from_elsewhere(demo: Demo) -> None:
-    """A form of another site, or of another transaction of the same browser, is refused: Origin and token both count."""
+    """A form of another site, or of the same browser's other transaction, is refused."""
     here = begin(demo, ZHANG)
     other = begin_in(demo, here.browser, window="env")
     assert other.transaction != here.transaction

@@ -17,9 +17,8 @@ from demo.browser import Page
 from demo.personas import personas
 from demo.stack import Demo
 
-_CODE = re.compile(
-    r"\b((?:ceremony|asn1|crypto|path|revocation|identity|policy|provider|upstream|store|rp|run)\.[a-z_]+)"
-)
+_AREAS = "ceremony|asn1|crypto|path|trust|revocation|identity|policy|provider|upstream|store|rp|run"
+_CODE = re.compile(rf"\b((?:{_AREAS})\.[a-z][a-z0-9_]+)")
 
 
 def codes(page: Page) -> set[str]:
