@@ -127,6 +127,7 @@ class Supervisor:
             self._say(f"{name} did not stop in {part.stop_seconds:.0f} s: killed")
         _signal_group(process, signal.SIGKILL)
         process.wait()
+        _wait_gone(process)
         return part
 
     def stop_all(self) -> None:
@@ -139,6 +140,19 @@ class Supervisor:
                 self.stop(name)
         finally:
             signal.signal(signal.SIGINT, previous)
+
+
+def _wait_gone(process: subprocess.Popen[bytes], seconds: float = 1.0) -> None:
+    """Return when no process of the part is left: a worker that is still dying holds the port that the next one needs."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        except PermissionError:
+            pass
+        time.sleep(0.01)
 
 
 def _connects(family: socket.AddressFamily, address: str | tuple[str, int]) -> bool:
