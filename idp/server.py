@@ -76,6 +76,8 @@ class KeycloakServer:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self.folder / "tmp", ignore_errors=True)
         (self.folder / "tmp").mkdir()
+        # Keycloak keeps compressed copies of a theme's files here and never looks whether the theme has changed.
+        shutil.rmtree(self.folder / "data" / "tmp" / "kc-gzip-cache", ignore_errors=True)
         (self.folder / "data").chmod(0o700)
         _link(self.folder / "lib", self.home / "lib")
         shutil.copyfile(self.home / "conf" / "cache-ispn.xml", self.folder / "conf" / "cache-ispn.xml")
