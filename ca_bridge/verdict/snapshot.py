@@ -55,6 +55,13 @@ class Snapshot:
         """Whether this certificate may sign in at `at` (aware); never raises for a bad certificate."""
         try:
             leaf = parse_certificate(leaf_der)
+        except CrosshallError as error:
+            return self._refusal(refused(error), at)
+        return self.judge_certificate(leaf, at)
+
+    def judge_certificate(self, leaf: Certificate, at: datetime) -> Verdict:
+        """As `judge`, for a certificate that `parse_certificate` has read already."""
+        try:
             found = judge_leaf(self.compiled, leaf, at)
         except CrosshallError as error:
             return self._refusal(refused(error), at)

@@ -1,0 +1,3 @@
+module crosshall/bench
+
+go 1.21
