@@ -26,6 +26,7 @@ from ca_bridge.verdict import batch
 from ca_bridge.verdict.snapshot import compile_bundle
 from crosshall import checking
 from crosshall.checking import Wishes, locale_language
+from crosshall.linting import lint_command
 from crosshall.options import DEFAULT_SETTINGS, SettingsFile
 
 trust = typer.Typer(no_args_is_help=True)
@@ -128,6 +129,9 @@ def show(
     snapshot = compile_bundle(read_bundle(folder))
     for line in checking.describe(snapshot, utc_now()):
         typer.echo(line)
+
+
+trust.command("lint")(lint_command)
 
 
 @trust.callback()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -12,3 +13,14 @@ SettingsFile = Annotated[
     typer.Option("--settings", envvar="CROSSHALL_SETTINGS", help="The node's settings file.", show_default="node.toml"),
 ]
 DEFAULT_SETTINGS = Path("node.toml")
+
+
+def moment(text: str) -> datetime:
+    """A time that an option names, aware. Raises BadParameter: not RFC 3339, or without a zone."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"not a time of RFC 3339: {error}") from error
+    if found.tzinfo is None:
+        raise typer.BadParameter("a zone is missing (Z or +08:00)")
+    return found
