@@ -1,7 +1,7 @@
 """The signer, asked by a page on a public-looking address: the browser wants to know first whether the page may.
 
-A network namespace holds the hall's front at 203.0.113.10, the signer and the browser; nothing in it leads outside. The
-hall is a second bridge of the demo's node, whose issuer is a public name: pages under `localhost` are never asked about.
+A network namespace holds the hall's front at 203.0.113.10, the signer and the browser; nothing in it leads outside.
+The hall is a second bridge of the demo's node, whose issuer is a public name: pages under `localhost` are never asked about.
 """
 
 from __future__ import annotations
@@ -111,7 +111,14 @@ def _front(demo: Demo, folder: Path, node: NodeFolder, inside: tuple[str, ...]) 
         f"ssl_certificate {demo.pki.tls_certificate}; ssl_certificate_key {demo.pki.tls_key};\n"
         f"location / {{ proxy_set_header Host $http_host; proxy_pass http://unix:{node.socket}; }} }} }}\n"
     )
-    command = (*inside, "/usr/sbin/nginx", "-e", "stderr", "-c", folder / "nginx" / "nginx.conf")
+    command: tuple[str | Path, ...] = (
+        *inside,
+        "/usr/sbin/nginx",
+        "-e",
+        "stderr",
+        "-c",
+        folder / "nginx" / "nginx.conf",
+    )
     pid = folder / "nginx" / "pid"
     return Part("outside-nginx", command, lambda: pid.is_file() and bool(pid.read_text().strip()), start_seconds=15)
 
@@ -129,7 +136,16 @@ def _signer(demo: Demo, folder: Path, inside: tuple[str, ...]) -> Part:
         "tokens": [{"kind": "file", "folder": str(demo.pki.tokens / "files")}],
     }
     (folder / "signer.toml").write_text(tomli_w.dumps(settings))
-    command = (*inside, sys.executable, "-m", "crosshall", "signer", "run", "--settings", folder / "signer.toml")
+    command: tuple[str | Path, ...] = (
+        *inside,
+        sys.executable,
+        "-m",
+        "crosshall",
+        "signer",
+        "run",
+        "--settings",
+        folder / "signer.toml",
+    )
     probe = (*inside, "/usr/bin/curl", "-fsS", "-o", "/dev/null", "-m", "2", f"{SIGNER}/v1/status")
     return Part("outside-signer", command, lambda: _succeeds(probe), start_seconds=30)
 
@@ -231,7 +247,7 @@ def test_given(page: Page) -> None:
 
 
 def test_refused(page: Page) -> None:
-    """Refused: the page says so in plain words, and what to do; it does not turn for ever, and asks the signer nothing."""
+    """Refused: the page says so in plain words, and what to do; it does not turn for ever, nor asks the signer."""
     with _refused(page):
         asked = _asked_of_the_signer(page)
         page.locator("[data-act=start]:visible").click()

@@ -58,7 +58,7 @@ def _pages_of_the_hall(person: Person, since: int) -> list[str]:
 
 
 def test_known_everywhere_and_out_everywhere(desk: Desk) -> None:
-    """Signed in at one window: known at the other without a page; the deep link is kept; signed out once, out at all."""
+    """Signed in at one window: known at the other without a page, at the deep link; signed out once, out at all."""
     with desk.visit() as person:
         deep = "/matters/residence-permit?from=letter&page=2"
         _signed_in(person, ZHANG, path=deep)
