@@ -6,6 +6,8 @@ it never has to be given up half-way, and `synchronous = FULL` keeps what was co
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,7 +90,7 @@ def _engine(url: str, busy_seconds: float) -> sa.Engine:
     if backend == "sqlite":
         if not parsed.database or parsed.database == ":memory:":
             raise StoreError("store.unavailable", "SQLite needs a file: the workers share it")
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        _make_private(Path(parsed.database))
         engine = sa.create_engine(parsed, connect_args={"timeout": busy_seconds})
         sa.event.listen(engine, "connect", _sqlite_connect)
         sa.event.listen(engine, "begin", _sqlite_begin)
@@ -102,6 +104,15 @@ def _engine(url: str, busy_seconds: float) -> sa.Engine:
             connect_args={"connect_timeout": 3, "options": options},
         )
     raise StoreError("store.unavailable", f"no such database: {backend}; SQLite or PostgreSQL")
+
+
+def _make_private(file: Path) -> None:
+    """The file is there, its owner's alone; SQLite gives what it writes beside it the same mode."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):  # what cannot be opened is told by the first transaction, with its code
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+        if file.stat().st_mode & 0o077:
+            file.chmod(0o600)
 
 
 def _sqlite_connect(connection: Any, _record: Any) -> None:
