@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
+import sqlalchemy as sa
 import typer
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -51,14 +52,16 @@ def backup(settings_file: Path, to: Path, passphrase: bytes) -> None:
         raise ConfigError("config.backup_exists", str(to))
     settings = load_settings(settings_file)
     with tempfile.TemporaryDirectory(dir=to.resolve().parent) as folder:
-        plain, sealed = Path(folder) / "plain", Path(folder) / "sealed"
-        with tarfile.open(plain, "w:gz") as tar:
-            tar.add(settings_file, "node.toml")
-            tar.add(settings.node.bundle, "bundle")
-            tar.add(settings.node.state, "state", filter=_without_database)
-            _add_database(tar, settings, Path(folder))
-        with plain.open("rb") as source, os.fdopen(os.open(sealed, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as target:
-            _seal(source, target, passphrase)
+        sealed = Path(folder) / "sealed"
+        with os.fdopen(os.open(sealed, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:
+            target = _Sealed(file, passphrase)
+            # "w|": straight into the encryption. An archive in clear on the disk would outlive a backup that is killed.
+            with tarfile.open(fileobj=target, mode="w|gz") as tar:
+                tar.add(settings_file, "node.toml")
+                tar.add(settings.node.bundle, "bundle")
+                tar.add(settings.node.state, "state", filter=_without_database)
+                _add_database(tar, settings, Path(folder))
+            target.finish()
         sealed.replace(to)
 
 
@@ -105,8 +108,12 @@ def _add_database(tar: tarfile.TarFile, settings: Settings, folder: Path) -> Non
         live.close()
         tar.add(copy, "state/bridge.sqlite")
         return
-    address = url.replace("postgresql+psycopg://", "postgresql://", 1)
-    done = subprocess.run(["pg_dump", "-Fc", "-f", copy, address], capture_output=True, text=True, check=False)
+    address = sa.make_url(url).set(drivername="postgresql")
+    # The password goes by the environment: arguments are shown to every user of the machine.
+    environment = {**os.environ, **({"PGPASSWORD": str(address.password)} if address.password else {})}
+    bare = address._replace(password=None).render_as_string()
+    command = ["pg_dump", "-Fc", "-f", str(copy), bare]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise ConfigError("config.invalid", f"pg_dump failed: {done.stderr.strip()}")
     tar.add(copy, "database.pgdump")
@@ -126,19 +133,33 @@ def _key(passphrase: bytes, salt: bytes) -> AESGCM:
     return AESGCM(Scrypt(salt=salt, length=32, n=1 << 15, r=8, p=1).derive(passphrase))
 
 
-def _seal(source: BinaryIO, target: BinaryIO, passphrase: bytes) -> None:
-    """Encrypt in chunks: nonce = counter, associated data = whether it is the last (STREAM, as in age)."""
-    salt = os.urandom(16)
-    key = _key(passphrase, salt)
-    target.write(MAGIC + salt)
-    number, chunk = 0, source.read(CHUNK)
-    while True:
-        following = source.read(CHUNK)
-        last = b"\1" if not following else b"\0"
-        target.write(key.encrypt(number.to_bytes(12, "big"), chunk, last))
-        if not following:
-            return
-        number, chunk = number + 1, following
+class _Sealed(io.RawIOBase):
+    """What is written is encrypted in chunks: nonce = counter, associated data = whether it is the last (STREAM)."""
+
+    def __init__(self, target: BinaryIO, passphrase: bytes) -> None:
+        super().__init__()
+        salt = os.urandom(16)
+        self._key = _key(passphrase, salt)
+        self._target = target
+        self._held = bytearray()
+        self._number = 0
+        target.write(MAGIC + salt)
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        """Take `data`; the last chunk is held back, for only `finish` knows that it is the last."""
+        self._held += data
+        while len(self._held) > CHUNK:
+            self._put(bytes(self._held[:CHUNK]), b"\0")
+            del self._held[:CHUNK]
+        return len(data)
+
+    def finish(self) -> None:
+        """Write the last chunk: without it the file is refused."""
+        self._put(bytes(self._held), b"\1")
+
+    def _put(self, chunk: bytes, last: bytes) -> None:
+        self._target.write(self._key.encrypt(self._number.to_bytes(12, "big"), chunk, last))
+        self._number += 1
 
 
 def _open(source: BinaryIO, passphrase: bytes) -> Iterator[bytes]:

@@ -91,3 +91,53 @@ def test_nothing_is_overwritten(node: Path, tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as caught:
             attempt()
         assert caught.value.code == "config.backup_exists"
+
+
+def test_the_databases_password_is_in_no_process_list(
+    node: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pg_dump gets the password by its environment: every user of the machine reads arguments (ps)."""
+    seen = tmp_path / "seen"
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    fake = programs / "pg_dump"
+    fake.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" "password=$PGPASSWORD" > {seen}\nprintf dump > "$3"\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    url = "postgresql+psycopg://hall:s3cr%40t@db.test:5433/bridge"
+    (node / "node.toml").write_text(SETTINGS + f'[database]\nurl = "{url}"\n')
+    backup(node / "node.toml", tmp_path / "b", PASSPHRASE)
+    *arguments, password = seen.read_text().splitlines()
+    assert password == "password=s3cr@t"
+    assert not any("s3cr" in argument for argument in arguments)
+    assert "postgresql://hall@db.test:5433/bridge" in arguments
+
+
+def test_a_failed_dump_does_not_say_the_password(node: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pg_dump complains of goes to the operator's screen and log."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "pg_dump").write_text('#!/bin/sh\necho "cannot use $*" >&2\nexit 1\n')
+    (programs / "pg_dump").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    (node / "node.toml").write_text(SETTINGS + '[database]\nurl = "postgresql+psycopg://hall:s3cret@db.test/b"\n')
+    with pytest.raises(ConfigError) as caught:
+        backup(node / "node.toml", tmp_path / "b", PASSPHRASE)
+    assert "s3cret" not in str(caught.value)
+    assert not (tmp_path / "b").exists()
+
+
+def test_no_archive_in_clear_even_for_a_moment(node: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backup that is killed half-way must not leave the node's master key on the disk in clear."""
+    in_clear: list[str] = []
+    move = Path.replace
+
+    def spy(path: Path, target: Path) -> Path:
+        others = [file for file in tmp_path.rglob("*") if file.is_file() and node not in file.parents]
+        in_clear.extend(file.name for file in others if file.read_bytes()[:2] == b"\x1f\x8b")
+        assert others
+        return move(path, target)
+
+    monkeypatch.setattr(Path, "replace", spy)
+    backup(node / "node.toml", tmp_path / "b", PASSPHRASE)
+    assert in_clear == []
