@@ -1,7 +1,7 @@
 """The signer, asked by a page on a public-looking address: the browser wants to know first whether the page may.
 
 A network namespace holds the hall's front at 203.0.113.10, the signer and the browser; nothing in it leads outside.
-The hall is a second bridge of the demo's node, whose issuer is a public name: pages under `localhost` are never asked about.
+The hall is a second bridge of the demo's node under a public name: for pages under `localhost` browsers do not ask.
 """
 
 from __future__ import annotations
