@@ -49,7 +49,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """Cross-certificates with loops; `issuers[i]` is the CA of `leaves[i]`, `shortest[i]` its distance to the anchor."""
+    """Cross-certificates with loops; of each leaf its issuing CA and that CA's distance to the anchor."""
 
     anchor: bytes
     cross: tuple[bytes, ...]
@@ -177,7 +177,7 @@ def _name(common: str, *units: str) -> list[tuple[str, str]]:
     return [("C", "CN"), ("O", "CN-GOV"), *(("OU", unit) for unit in units), ("CN", common)]
 
 
-def _authority(
+def _authority(  # noqa: PLR0917 - a certificate's own fields
     subject: str, issuer: str, key: Key, by: Key, path_length: int | None, extra: Sequence[Extension]
 ) -> bytes:
     url = None if key is by else f"http://crl.example/{issuer.replace(' ', '-')}.crl"

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from bench import pki
+from bench.peers.validators import MissingToolError, Peer, describe, peers_of
 from bench.pki import AT, Chain, Mesh
-from bench.peers.validators import MissingTool, Peer, describe, peers_of
 from ca_bridge.asn1.certificate import parse_certificate
 from ca_bridge.asn1.crl import parse_crl
 from ca_bridge.crypto import sm2
@@ -47,7 +47,7 @@ def run() -> None:
         print(f"peers: {describe()}", file=sys.stderr)
         for name, kind in KINDS.items():
             measure_chain(name, pki.make_chain(kind, LEAVES))
-    except MissingTool as error:
+    except MissingToolError as error:
         sys.exit(f"bench: {error}")
     measure_meshes()
 
@@ -131,14 +131,14 @@ def _paths(size: int, mesh: Mesh, snapshot: Snapshot) -> None:
 
 
 def _no_path(size: int, mesh: Mesh, snapshot: Snapshot) -> None:
-    """Leaves that no anchor reaches: of an unknown CA, of a known name with another key; and a foreign anchor supplied."""
+    """Leaves of an unknown CA, leaves of a known name under another key, and a foreign anchor supplied."""
     other = pki.make_chain("ecdsa-p256", 20)
     namesake = pki.make_mesh(20, 40, 20)
     compiled = max(_each(lambda der: snapshot.judge(der, AT), ders) for ders in (other.leaves, namesake.leaves))
     anchors = [parse_certificate(other.anchor)]
     pool = [parse_certificate(der) for der in mesh.cross]
     leaves = [parse_certificate(der) for der in mesh.leaves[:5]]
-    supplied = [_cpu(lambda one=leaf: validate(Supplied(one, anchors, AT, pool))) for leaf in leaves]
+    supplied = [_each(lambda leaf: validate(Supplied(leaf, anchors, AT, pool)), [one]) for one in leaves]
     print(f"seconds mesh.{size}.no_path.compiled {compiled:.6f}")
     print(f"seconds mesh.{size}.no_path.supplied {statistics.median(supplied):.6f}", flush=True)
 
@@ -155,10 +155,10 @@ def _bare(chain: Chain) -> Callable[[], float]:
     pairs = [(leaf.signature, leaf.tbs_certificate_bytes) for leaf in loaded]
     if isinstance(key, rsa.RSAPublicKey):
         scheme, digest = padding.PKCS1v15(), hashes.SHA256()
-        return lambda: _each(lambda pair: key.verify(*pair, scheme, digest), pairs)
+        return lambda: _each(lambda pair: key.verify(pair[0], pair[1], scheme, digest), pairs)
     assert isinstance(key, ec.EllipticCurvePublicKey)
     algorithm = ec.ECDSA(hashes.SHA256())
-    return lambda: _each(lambda pair: key.verify(*pair, algorithm), pairs)
+    return lambda: _each(lambda pair: key.verify(pair[0], pair[1], algorithm), pairs)
 
 
 def _supplied(chain: Chain) -> Callable[[], float]:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,7 +22,7 @@ KINDS = {
 """Which algorithms each peer knows."""
 
 
-class MissingTool(Exception):
+class MissingToolError(Exception):
     """A compiler or library that a peer needs is not on this machine; the text says what to install."""
 
 
@@ -68,7 +69,8 @@ def peers_of(kind: str) -> tuple[str, ...]:
 def describe() -> str:
     """The peers' versions."""
     go = subprocess.run([_tool("go", "Go 1.21 or newer"), "version"], capture_output=True, text=True, check=True)
-    return f"{go.stdout.strip()}; {subprocess.run([_command('openssl')[0]], capture_output=True, text=True, check=False).stderr.strip()}"
+    openssl = subprocess.run([*_command("openssl"), "version"], capture_output=True, text=True, check=True)
+    return f"{go.stdout.strip()}; {openssl.stdout.strip()}; pyhanko-certvalidator {version('pyhanko-certvalidator')}"
 
 
 def _command(name: str) -> list[str]:
@@ -102,13 +104,13 @@ def _run(command: Sequence[str], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         hint = "; install libssl-dev" if "openssl/" in done.stderr else ""
-        raise MissingTool(f"{' '.join(command)} failed{hint}:\n{done.stderr}")
+        raise MissingToolError(f"{' '.join(command)} failed{hint}:\n{done.stderr}")
 
 
 def _tool(name: str, what: str) -> str:
     found = shutil.which(name) or shutil.which(name, path="/usr/local/go/bin:/usr/lib/go/bin")
     if found is None:
-        raise MissingTool(f"{name} is not on this machine: install {what}; no peer is skipped silently")
+        raise MissingToolError(f"{name} is not on this machine: install {what}; no peer is skipped silently")
     return found
 
 
