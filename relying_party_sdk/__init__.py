@@ -8,7 +8,7 @@
 Imports nothing but `cryptography`, `pyjwt`, `urllib3`; adapters import their framework.
 """
 
-from relying_party_sdk.client import Arrival, Departure, RelyingParty
+from relying_party_sdk.client import RelyingParty
 from relying_party_sdk.errors import (
     AccessError,
     CallbackError,
@@ -22,6 +22,7 @@ from relying_party_sdk.errors import (
 )
 from relying_party_sdk.person import Attributes, Identifier, Organisation, Person, Requirement
 from relying_party_sdk.settings import Settings
+from relying_party_sdk.travel import Arrival, Departure, Leaving
 
 __all__ = [
     "AccessError",
@@ -30,6 +31,7 @@ __all__ = [
     "CallbackError",
     "Departure",
     "Identifier",
+    "Leaving",
     "Organisation",
     "Person",
     "ProviderError",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hmac
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from relying_party_sdk.errors import AccessError, CallbackError, ProviderError, RPError
 from relying_party_sdk.metadata import Metadata
@@ -42,6 +43,22 @@ def read_callback(query: Mapping[str, Sequence[str]]) -> Returned:
     if not one.get("state") or len(one["state"]) > 256 or bool(one.get("code")) == bool(one.get("error")):
         raise CallbackError("rp.callback", "no state, or not one of code and error")
     return Returned(one["state"], one.get("code", ""), one.get("error", ""), one.get("iss"))
+
+
+def dump(returned: Returned) -> bytes:
+    """For the store."""
+    return json.dumps(asdict(returned)).encode()
+
+
+def load(raw: bytes) -> Returned:
+    """From the store."""
+    return Returned(**json.loads(raw))
+
+
+def check_state(given: Sequence[str], expected: str) -> None:
+    """Passes for one `state` whose SHA-256 is `expected`. Raises CallbackError `rp.logout_state`."""
+    if len(given) != 1 or not expected or not hmac.compare_digest(digest(given[0]), expected):
+        raise CallbackError("rp.logout_state", "came back from a sign-out that did not begin in this browser")
 
 
 def check_browser(pending: Pending, browser: str) -> None:

@@ -11,15 +11,16 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from urllib.parse import urlencode
 
-from relying_party_sdk import callback, grant, request, verify
-from relying_party_sdk.claims import check_claims
-from relying_party_sdk.clientauth import ClientKey
-from relying_party_sdk.errors import CallbackError, ProviderError, RPError, TokenError
+from relying_party_sdk import callback, grant, request, userinfo, verify
+from relying_party_sdk.clientauth import ClientKey, Proof, secret_proof
+from relying_party_sdk.errors import CallbackError, ProviderError, RPError, SettingsError, TokenError
 from relying_party_sdk.jwks import Key, KeyCache, process_jwks
 from relying_party_sdk.metadata import Metadata, metadata_request, process_metadata
 from relying_party_sdk.person import Attributes, Person, Requirement
+from relying_party_sdk.profile import profile_of
 from relying_party_sdk.refresh import Refresher
 from relying_party_sdk.sealing import Random, Sealer, b64, digest, read_or_make
 from relying_party_sdk.session import Session, Sessions
@@ -28,6 +29,7 @@ from relying_party_sdk.shared import Shared
 from relying_party_sdk.stores import Clock, Store, open_store
 from relying_party_sdk.strict import answer
 from relying_party_sdk.transport import Transport, Urllib3Transport, get
+from relying_party_sdk.travel import Arrival, Departure, Leaving
 
 log = logging.getLogger("relying_party_sdk")
 
@@ -36,31 +38,8 @@ ANYONE = Requirement()
 _METADATA_TTL = 3600.0
 _METADATA_STALE = 86_400.0
 _PURGE_EVERY = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Departure:
-    """Send the browser to `url` and set the cookie of this tab's sign-in, for `seconds`."""
-
-    url: str
-    cookie_name: str
-    cookie: str
-    seconds: int
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A session was made: set its cookie, then go to `return_to` – unless `unmet` says what of `wanted` is lacking.
-
-    `unmet` is shown as an error and never answered with another redirect. `return_to` is below `base_url`.
-    """
-
-    cookie: str
-    return_to: str
-    wanted: Requirement
-    unmet: RPError | None
-    spent_cookie: str
-    """Name of the tab's cookie, of no more use."""
+_POSTED = 120.0
+"""How long an answer that was posted waits for the browser, seconds."""
 
 
 class RelyingParty:
@@ -81,7 +60,8 @@ class RelyingParty:
         self._random = random
         self._transport = transport or Urllib3Transport(settings)
         self._store = store or open_store(settings.store, clock)
-        self._key = ClientKey(settings.key_file, random)
+        self._key = None if settings.client_secret else ClientKey(settings.key_file, random)
+        self._profile = profile_of(settings)
         self._sealer = Sealer(read_or_make(settings.cookie_keys, lambda: random(32)), random)
         self._sessions = Sessions(settings, self._store, self._sealer, clock, random)
         wait = settings.total_timeout
@@ -105,7 +85,7 @@ class RelyingParty:
         metadata = self._metadata.get()
         parameters = request.authorization_parameters(self.settings, pending, languages)
         if metadata.pushed_authorization_request_endpoint:
-            pushed = self._transport.send(request.par_request(metadata, parameters, self._assertion()))
+            pushed = self._transport.send(request.par_request(metadata, parameters, self._proof(metadata)))
             parameters = {"client_id": self.settings.client_id, "request_uri": request.process_par(pushed)}
         key = digest(pending.state)
         sealed = self._sealer.seal(f"pending:{key}", pending.dump())
@@ -113,13 +93,29 @@ class RelyingParty:
         url = request.authorization_url(metadata, parameters)
         return Departure(url, self._tab_cookie(key), browser, self.settings.sign_in)
 
+    def receive(self, form: Mapping[str, Sequence[str]]) -> str:
+        """Keep an answer that the provider had posted (`response_mode=form_post`); returns the query to go on with.
+
+        A post from another site carries no cookies; the browser's next step, to the callback, does. Kept once, two
+        minutes. Raises CallbackError `rp.callback`, `rp.state`, `rp.callback_replayed`, StoreError.
+        """
+        if self.settings.response_mode != "form_post":
+            raise CallbackError("rp.callback", "an answer was posted, and none was asked for")
+        returned = callback.read_callback(form)
+        self._check_under_way(digest(returned.state))
+        handle = b64(self._random(32))
+        key = digest(handle)
+        sealed = self._sealer.seal(f"posted:{key}", callback.dump(returned))
+        self._store.put("posted", key, sealed, self._clock() + _POSTED)
+        return urlencode({"handle": handle})
+
     def finish(self, query: Mapping[str, Sequence[str]], cookies: Mapping[str, str]) -> Arrival:
         """Finish a sign-in: check everything, make a session with a new identifier, end the one the browser had.
 
         `cookies` are those of the request. Raises CallbackError, TokenError, ProviderError, AccessError
         `rp.level_unmet`, StoreError; `return_to` of the error tells where the person was going.
         """
-        returned = callback.read_callback(query)
+        returned = self._posted(query["handle"]) if "handle" in query else callback.read_callback(query)
         pending = self._take_pending(returned.state, cookies)
         try:
             return self._finish(returned, pending, cookies.get(self.settings.cookie("session"), ""))
@@ -132,7 +128,7 @@ class RelyingParty:
         callback.check_issuer(returned, metadata, self.settings)
         if returned.error:
             raise callback.refusal(returned.error, pending)
-        exchange = grant.code_request(metadata, self.settings, returned.code, pending, self._assertion())
+        exchange = grant.code_request(metadata, self.settings, returned.code, pending, self._proof(metadata))
         session, identifier = self._new_session(grant.process_code(self._transport.send(exchange)), pending)
         value = self._sessions.create(identifier, session)
         old = self._sessions.key_of(cookie)
@@ -145,15 +141,28 @@ class RelyingParty:
     def _tab_cookie(self, key: str) -> str:
         return self.settings.cookie(f"tab-{key[:12]}")
 
-    def _take_pending(self, state: str, cookies: Mapping[str, str]) -> request.Pending:
-        """The sign-in that `state` names, once, in its own browser; an attempt elsewhere does not use it up."""
-        key = digest(state)
+    def _posted(self, handles: Sequence[str]) -> callback.Returned:
+        """What `receive` kept under a handle, once."""
+        key = digest(handles[0])
+        sealed = self._store.take("posted", key) if len(handles) == 1 else None
+        opened = self._sealer.open(f"posted:{key}", sealed) if sealed is not None else None
+        if opened is None:
+            raise CallbackError("rp.state", "no such answer is waiting")
+        return callback.load(opened)
+
+    def _check_under_way(self, key: str) -> bytes:
+        """The pending sign-in under `key`, opened."""
         sealed = self._store.get("pending", key)
         opened = self._sealer.open(f"pending:{key}", sealed) if sealed is not None else None
         if opened is None:
             spent = self._store.get("spent", key) is not None
             raise CallbackError("rp.callback_replayed" if spent else "rp.state", "no such sign-in is under way")
-        pending = request.Pending.load(opened)
+        return opened
+
+    def _take_pending(self, state: str, cookies: Mapping[str, str]) -> request.Pending:
+        """The sign-in that `state` names, once, in its own browser; an attempt elsewhere does not use it up."""
+        key = digest(state)
+        pending = request.Pending.load(self._check_under_way(key))
         callback.check_browser(pending, cookies.get(self._tab_cookie(key), ""))
         self._store.add_once("spent", key, self._clock() + self.settings.sign_in)
         if self._store.take("pending", key) is None:
@@ -177,7 +186,7 @@ class RelyingParty:
             sub=claims["sub"],
             sid=sid if isinstance(sid, str) else None,
             nonce=pending.nonce,
-            claims=check_claims(claims),
+            claims=self._profile.check(claims),
             id_token=tokens.id_token,
             access_token=tokens.access_token,
             refresh_token=tokens.refresh_token,
@@ -200,7 +209,14 @@ class RelyingParty:
 
     def person(self, session: Session) -> Person:
         """The person of a session."""
-        return Person.read(session.claims, lambda: self.attributes(session))
+        return self._profile.person(session.claims, lambda: self.attributes(session))
+
+    def challenge(self, wanted: Requirement, error: RPError) -> str:
+        """The `WWW-Authenticate` value that tells a script or an API what is asked of it (RFC 9470 §3)."""
+        try:
+            return wanted.challenge(error, self._profile.acr_values(wanted.level))
+        except SettingsError:  # a level that this provider has no name for: asked for, all the same
+            return wanted.challenge(error, "")
 
     def unmet(self, person: Person, wanted: Requirement) -> RPError | None:
         """Why the person does not meet `wanted` now; None when they do."""
@@ -209,8 +225,11 @@ class RelyingParty:
     def attributes(self, session: Session) -> Attributes:
         """What the window is registered to learn; asked once, then kept sealed with the session.
 
-        Raises ProviderError: `rp.attributes` when the endpoint refuses or speaks of another person.
+        Raises ProviderError: `rp.attributes` when the endpoint refuses or speaks of another person (userinfo:
+        `rp.userinfo_sub`).
         """
+        if self.settings.userinfo == "on":
+            return Attributes.of_userinfo(self._userinfo(session))
         if not self.settings.attributes_url:
             return Attributes()
         raw = self._sessions.attributes(session)
@@ -226,9 +245,19 @@ class RelyingParty:
             self._sessions.keep_attributes(session, raw)
         return Attributes.read(raw)
 
+    def _userinfo(self, session: Session) -> Mapping[str, object]:
+        raw = self._sessions.attributes(session)
+        if raw is None:
+            call = userinfo.userinfo_request(self._metadata.get(), session.access_token)
+            response = self._transport.send(call)
+            raw = userinfo.process_userinfo(response, self.settings, self._keys.find, session.sub)
+            self._sessions.keep_attributes(session, raw)
+        return raw
+
     def _exchange(self, session: Session) -> Session:
         """Refresh at the provider; the same person must come back. Raises SessionEnded, ProviderError, TokenError."""
-        call = grant.refresh_request(self._metadata.get(), session.refresh_token, self._assertion())
+        metadata = self._metadata.get()
+        call = grant.refresh_request(metadata, session.refresh_token, self._proof(metadata))
         tokens = grant.process_refresh(self._transport.send(call))
         now = self._clock()
         claims = session.claims
@@ -244,9 +273,7 @@ class RelyingParty:
             )
             if checked.get("nonce", session.nonce) != session.nonce:  # OpenID Connect Core §12.2
                 raise TokenError("rp.token_nonce", "nonce changed at refresh")
-            claims = check_claims(checked)
-            if claims["crosshall_subject"] != session.claims["crosshall_subject"]:
-                raise TokenError("rp.token_sub", "crosshall_subject changed at refresh")
+            claims = self._profile.renew(session.claims, checked)
         return replace(
             session,
             claims=claims,
@@ -261,28 +288,43 @@ class RelyingParty:
     # ---- sign-out
 
     def sign_out(self, cookie: str) -> str:
-        """End the session here, and return where the browser goes to end it everywhere (RP-Initiated Logout 1.0 §2).
+        """`leave` for an application that does not mind how the browser comes back: only the address to go to."""
+        return self.leave(cookie).url
+
+    def leave(self, cookie: str) -> Leaving:
+        """End the session here, and say where the browser goes to end it everywhere (RP-Initiated Logout 1.0 §2).
 
         Without a session, or when the provider offers nothing or cannot be asked, that is the home page.
         """
         key = self._sessions.key_of(cookie)
         session = self._sessions.get(key) if key is not None else None
         if session is None:
-            return self.settings.home
+            return Leaving(self.settings.home)
         self._sessions.end(session.key)
         try:
             endpoint = self._metadata.get().end_session_endpoint
         except ProviderError as error:
             log.warning("signed out here only: %s", error)
-            return self.settings.home
+            return Leaving(self.settings.home)
         if not endpoint:
-            return self.settings.home
+            return Leaving(self.settings.home)
         parameters = {
             "id_token_hint": session.id_token,
             "client_id": self.settings.client_id,
-            "post_logout_redirect_uri": self.settings.home,
+            "post_logout_redirect_uri": self.settings.signed_out_uri,
         }
-        return request.with_query(endpoint, parameters)
+        if self.settings.sign_out_return == "home":
+            return Leaving(request.with_query(endpoint, parameters))
+        state = b64(self._random(32))
+        url = request.with_query(endpoint, {**parameters, "state": state})
+        return Leaving(url, self.settings.cookie("leaving"), digest(state))
+
+    def left(self, query: Mapping[str, Sequence[str]], cookies: Mapping[str, str]) -> None:
+        """Passes when the browser comes back from the sign-out it left for (RP-Initiated Logout 1.0 §3).
+
+        Raises CallbackError `rp.logout_state`; the session has ended before, either way.
+        """
+        callback.check_state(query.get("state", ()), cookies.get(self.settings.cookie("leaving"), ""))
 
     def back_channel(self, logout_token: str) -> int:
         """End the sessions that a logout token names; how many there were, here or in other processes.
@@ -301,7 +343,7 @@ class RelyingParty:
     @property
     def jwks(self) -> Mapping[str, object]:
         """The client's public keys, for the provider to read."""
-        return self._key.jwks
+        return self._key.jwks if self._key else {"keys": []}
 
     def close(self) -> None:
         """Give back files and connections."""
@@ -309,11 +351,18 @@ class RelyingParty:
         if isinstance(self._transport, Urllib3Transport):
             self._transport.close()
 
-    def _assertion(self) -> Mapping[str, str]:
-        return self._key.assertion(self.settings.client_id, self.settings.issuer, self._clock())
+    def _proof(self, metadata: Metadata) -> Proof:
+        settings = self.settings
+        if self._key is None:
+            return secret_proof(settings.client_auth, settings.client_id, settings.client_secret)
+        audience = settings.issuer if settings.assertion_audience == "issuer" else metadata.token_endpoint
+        return Proof(self._key.assertion(settings.client_id, audience, self._clock()))
 
     def _fetch_metadata(self) -> Metadata:
-        return process_metadata(self._transport.send(metadata_request(self.settings)), self.settings)
+        metadata = process_metadata(self._transport.send(metadata_request(self.settings)), self.settings)
+        if self._key is None and "private_key_jwt" in metadata.client_auth:
+            log.warning("%s shares a secret; this provider takes private_key_jwt", self.settings.client_auth)
+        return metadata
 
     def _fetch_keys(self) -> tuple[Key, ...]:
         return process_jwks(self._transport.send(get(self._metadata.get().jwks_uri)))

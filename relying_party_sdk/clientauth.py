@@ -1,12 +1,18 @@
-"""The client's own key: signs `private_key_jwt` assertions (RFC 7523 §2.2, OpenID Connect Core §9), shows its JWKS."""
+"""How the client proves itself: with its own key, or with a shared secret where a provider has nothing better.
+
+The key signs `private_key_jwt` assertions (RFC 7523 §2.2, OpenID Connect Core §9) and shows its JWKS.
+"""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import jwt
 from cryptography.hazmat.primitives import serialization
@@ -18,6 +24,22 @@ from relying_party_sdk.sealing import Random, b64, read_or_make
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _LIFETIME = 60
 """Seconds an assertion can be used; it is made for one request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What is added to a request to the provider so that it knows the client: form fields and headers."""
+
+    form: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def secret_proof(method: str, client_id: str, secret: str) -> Proof:
+    """`client_secret_post`, or `client_secret_basic` with both parts form-encoded first (RFC 6749 §2.3.1)."""
+    if method == "client_secret_post":
+        return Proof({"client_id": client_id, "client_secret": secret})
+    pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"
+    return Proof({}, {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()})
 
 
 def _make_key() -> bytes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass, field
 
+from relying_party_sdk.clientauth import Proof
 from relying_party_sdk.errors import ProviderError, SessionEnded
 from relying_party_sdk.metadata import Metadata
 from relying_party_sdk.request import Pending
@@ -14,6 +15,8 @@ from relying_party_sdk.transport import HttpRequest, HttpResponse, post_form
 
 _LIFETIME = 60.0
 """Life of an access token whose end the provider does not tell, seconds."""
+_MOST_LIFETIME = 86_400.0
+"""Longest that an access token is believed to live: other providers say weeks."""
 _LONGEST = 65_536
 
 
@@ -27,9 +30,7 @@ class Tokens:
     refresh_token: str = field(repr=False)
 
 
-def code_request(
-    metadata: Metadata, settings: Settings, code: str, pending: Pending, client: Mapping[str, str]
-) -> HttpRequest:
+def code_request(metadata: Metadata, settings: Settings, code: str, pending: Pending, client: Proof) -> HttpRequest:
     """Exchanges the code, with the PKCE verifier and the client's own proof."""
     form = {
         "grant_type": "authorization_code",
@@ -37,13 +38,13 @@ def code_request(
         "redirect_uri": settings.redirect_uri,
         "code_verifier": pending.verifier,
     }
-    return post_form(metadata.token_endpoint, {**form, **client})
+    return post_form(metadata.token_endpoint, {**form, **client.form}, **client.headers)
 
 
-def refresh_request(metadata: Metadata, refresh_token: str, client: Mapping[str, str]) -> HttpRequest:
+def refresh_request(metadata: Metadata, refresh_token: str, client: Proof) -> HttpRequest:
     """Exchanges a refresh token."""
     form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-    return post_form(metadata.token_endpoint, {**form, **client})
+    return post_form(metadata.token_endpoint, {**form, **client.form}, **client.headers)
 
 
 def process_code(response: HttpResponse) -> Tokens:
@@ -72,6 +73,6 @@ def _tokens(response: HttpResponse, what: str) -> Tokens:
     if not texts["access_token"] or str(raw.get("token_type")).lower() != "bearer":
         raise ProviderError("rp.provider_answer", f"{what}: no bearer token")
     lifetime = raw.get("expires_in", _LIFETIME)
-    if not isinstance(lifetime, int | float) or isinstance(lifetime, bool) or not 0 < lifetime <= 86_400:
+    if not isinstance(lifetime, int | float) or isinstance(lifetime, bool) or not 0 < lifetime < math.inf:
         raise ProviderError("rp.provider_answer", f"{what}: expires_in is not a sensible time")
-    return Tokens(expires_in=float(lifetime), **texts)
+    return Tokens(expires_in=float(min(lifetime, _MOST_LIFETIME)), **texts)

@@ -86,9 +86,13 @@ class KeyCache:
 
     def find(self, kid: str | None, algorithm: str) -> Key:
         """The key of a token. Raises TokenError `rp.token_key`, ProviderError when no keys can be had at all."""
-        found = _pick(self._shared.get(), kid, algorithm)
+        keys = self._shared.get()
+        found = _pick(keys, kid, algorithm)
         if found is None and self._may_ask():
-            found = _pick(self._shared.renew(), kid, algorithm)
+            keys = self._shared.renew()
+            found = _pick(keys, kid, algorithm)
+        if found is None and kid:  # keys may go without a name (RFC 7517 §4.5); the signature decides
+            found = _pick(tuple(key for key in keys if not key.kid), None, algorithm)
         if found is None:
             raise TokenError("rp.token_key", "no such key of the provider")
         return found

@@ -23,8 +23,11 @@ class Metadata:
     jwks_uri: str
     pushed_authorization_request_endpoint: str
     end_session_endpoint: str
+    userinfo_endpoint: str
     iss_in_response: bool
     """The provider promises `iss` in every authorization response (RFC 9207 §3)."""
+    client_auth: tuple[str, ...]
+    """How clients may prove themselves at the token endpoint (RFC 8414 §2)."""
 
 
 def metadata_request(settings: Settings) -> HttpRequest:
@@ -48,6 +51,7 @@ def process_metadata(response: HttpResponse, settings: Settings) -> Metadata:
             ("jwks_uri", True),
             ("pushed_authorization_request_endpoint", False),
             ("end_session_endpoint", False),
+            ("userinfo_endpoint", False),
         )
     }
     methods = raw.get("code_challenge_methods_supported")
@@ -56,8 +60,13 @@ def process_metadata(response: HttpResponse, settings: Settings) -> Metadata:
     return Metadata(
         issuer=settings.issuer,
         iss_in_response=raw.get("authorization_response_iss_parameter_supported") is True,
+        client_auth=_texts(raw.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])),
         **endpoints,
     )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
 
 
 def _endpoint(raw: Mapping[str, Any], name: str, settings: Settings, *, needed: bool) -> str:

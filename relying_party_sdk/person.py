@@ -41,6 +41,8 @@ class Attributes:
     name: str = field(default="", repr=False)
     identifiers: tuple[Identifier, ...] = field(default=(), repr=False)
     organisation: Organisation | None = field(default=None, repr=False)
+    claims: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
+    """With other providers: what their userinfo endpoint says (`email`, `address`, …), as it came."""
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> Attributes:
@@ -52,6 +54,12 @@ class Attributes:
             return cls(_text(name), identifiers, organisation)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ProviderError("rp.attributes", "the attribute endpoint answers in another shape") from error
+
+    @classmethod
+    def of_userinfo(cls, raw: Mapping[str, Any]) -> Attributes:
+        """From a userinfo answer (OpenID Connect Core §5.1)."""
+        name = raw.get("name")
+        return cls(name if isinstance(name, str) else "", claims=raw)
 
 
 def _text(value: object) -> str:
@@ -68,12 +76,13 @@ def _nothing() -> Attributes:
 class Person:
     """A person in a capacity, as this window knows them.
 
-    `subject` is pairwise and stable: the key for the window's own accounts. Times are aware UTC.
+    `subject` is stable (and pairwise with the hall): the key for the window's own accounts. Times are aware UTC; one
+    that another provider does not tell is 1970, so that whatever asks for freshness is not met.
     """
 
     subject: str = field(repr=False)
     kind: str
-    """citizen, officer or operator"""
+    """citizen, officer or operator; empty with other providers, as are `domain` and `rung`"""
     level: int
     domain: str
     auth_time: datetime
@@ -97,6 +106,21 @@ class Person:
             fetch=fetch,
         )
 
+    @classmethod
+    def standard(cls, claims: Mapping[str, Any], level: int, fetch: Callable[[], Attributes] = _nothing) -> Person:
+        """From the claims of any OpenID provider that `profile.Standard` let pass."""
+        return cls(
+            subject=claims["sub"],
+            kind="",
+            level=level,
+            domain="",
+            auth_time=_moment(claims.get("auth_time", 0)),
+            checked_at=_moment(claims["iat"]),
+            status_issued_at=_moment(0),
+            rung="",
+            fetch=fetch,
+        )
+
     @property
     def short(self) -> str:
         """First characters of the subject, for a person to compare by eye; not unique."""
@@ -111,7 +135,7 @@ class Person:
         return self.fetch()
 
 
-def _moment(seconds: int) -> datetime:
+def _moment(seconds: float) -> datetime:
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, OSError, ValueError) as error:
@@ -137,7 +161,7 @@ class Requirement:
     def unmet(self, person: Person, now: float) -> RPError | None:
         """Why `person` does not meet it now (seconds since 1970): AccessError `rp.rung_unmet`, `rp.level_unmet`,
         `rp.max_age_unmet`; None when met."""
-        if self.rung is not None and RUNGS.index(person.rung) > RUNGS.index(self.rung):
+        if self.rung is not None and person.rung not in RUNGS[: RUNGS.index(self.rung) + 1]:
             return AccessError("rp.rung_unmet", f"rung {person.rung}, asked {self.rung}")
         if person.level < self.level:
             return AccessError("rp.level_unmet", f"level {person.level}, asked {self.level}")
@@ -146,13 +170,17 @@ class Requirement:
             return AccessError("rp.max_age_unmet", f"not signed in within the last {self.max_age} s")
         return None
 
-    def challenge(self, error: RPError) -> str:
-        """The `WWW-Authenticate` value for an API or a script (RFC 9470 §3, RFC 6750 §3)."""
+    def challenge(self, error: RPError, acr_values: str | None = None) -> str:
+        """The `WWW-Authenticate` value for an API or a script (RFC 9470 §3, RFC 6750 §3).
+
+        `acr_values` are the provider's for the level; the hall's when None.
+        """
         if error.code == "rp.sign_in_required":
             parts = ["Bearer"]
         else:
             parts = ['Bearer error="insufficient_user_authentication"']
-        asked = [f'acr_values="urn:crosshall:loa:{self.level}"'] if self.level > 1 else []
+        wanted = f"urn:crosshall:loa:{self.level}" if acr_values is None else acr_values
+        asked = [f'acr_values="{wanted}"'] if self.level > 1 and wanted else []
         asked += [f'max_age="{self.max_age}"'] if self.max_age is not None else []
         if not asked:
             return parts[0]

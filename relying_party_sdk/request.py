@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from relying_party_sdk.claims import loa
+from relying_party_sdk.clientauth import Proof
 from relying_party_sdk.errors import ProviderError
 from relying_party_sdk.metadata import Metadata
 from relying_party_sdk.person import Requirement
+from relying_party_sdk.profile import profile_of
 from relying_party_sdk.sealing import Random, b64
 from relying_party_sdk.settings import Settings
 from relying_party_sdk.strict import answer
@@ -70,7 +71,10 @@ def safe_path(path: str) -> str:
 
 
 def authorization_parameters(settings: Settings, pending: Pending, languages: Sequence[str]) -> Mapping[str, str]:
-    """The parameters of the authorization request; level and age only when asked."""
+    """The parameters of the authorization request; level and age only when asked.
+
+    Raises SettingsError `rp.settings` for a level that the settings name no `acr` for.
+    """
     challenge = b64(hashlib.sha256(pending.verifier.encode()).digest())
     parameters = {
         "response_type": "code",
@@ -82,8 +86,10 @@ def authorization_parameters(settings: Settings, pending: Pending, languages: Se
         "code_challenge": challenge,
         "code_challenge_method": "S256",
     }
+    if settings.response_mode != "query":
+        parameters["response_mode"] = settings.response_mode
     if pending.wanted.level > 1:
-        parameters["acr_values"] = loa(pending.wanted.level)
+        parameters["acr_values"] = profile_of(settings).acr_values(pending.wanted.level)
     if pending.wanted.max_age is not None:
         parameters["max_age"] = str(pending.wanted.max_age)
     if languages:
@@ -91,9 +97,9 @@ def authorization_parameters(settings: Settings, pending: Pending, languages: Se
     return parameters
 
 
-def par_request(metadata: Metadata, parameters: Mapping[str, str], client: Mapping[str, str]) -> HttpRequest:
+def par_request(metadata: Metadata, parameters: Mapping[str, str], client: Proof) -> HttpRequest:
     """The pushed authorization request, authenticated as the client (RFC 9126 §2.1)."""
-    return post_form(metadata.pushed_authorization_request_endpoint, {**parameters, **client})
+    return post_form(metadata.pushed_authorization_request_endpoint, {**parameters, **client.form}, **client.headers)
 
 
 def process_par(response: HttpResponse) -> str:

@@ -6,6 +6,7 @@ Tables in the file belong to the application and are left alone. Times are in se
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -21,6 +22,17 @@ from relying_party_sdk.errors import SettingsError
 ENV_PREFIX = "CROSSHALL_RP_"
 ALGORITHMS = ("ES256", "ES384", "PS256", "PS384", "RS256")
 """Signature algorithms that can be allowed at all: no `none`, nothing symmetric."""
+
+CLIENT_AUTH = ("private_key_jwt", "client_secret_basic", "client_secret_post")
+"""How a client can prove itself at the provider (OpenID Connect Core §9), best first."""
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "claims": ("crosshall", "standard"),
+    "client_auth": CLIENT_AUTH,
+    "assertion_audience": ("issuer", "token_endpoint"),
+    "response_mode": ("query", "form_post"),
+    "userinfo": ("off", "on"),
+    "sign_out_return": ("home", "signed-out"),
+}
 
 _PATHS = ("key_file", "ca_file", "cookie_key_file")
 
@@ -41,11 +53,27 @@ class Settings:
     base_url: str
     """The application's address as a browser sees it, without a slash at the end. Never guessed from headers."""
     key_file: Path
-    """Private key (ES256, PEM) for private_key_jwt; made on first use, mode 0600."""
+    """Private key (ES256, PEM) for private_key_jwt; made on first use, mode 0600. With a secret: its name only."""
     store: str
     """`sqlite:<path>` (shared by processes, survives restarts) or `memory:` (one process, tests)."""
     attributes_url: str = ""
     """The bridge's attribute endpoint; empty when the window is registered for no attributes."""
+    claims: str = "crosshall"
+    """What tokens say: `crosshall`: the hall's contract, enforced; `standard`: any OpenID provider's `sub`, `acr`."""
+    acr_levels: tuple[str, ...] = ()
+    """With `standard`: the provider's `acr` values of levels 1, 2, …; whatever is not among them is level 1."""
+    userinfo: str = "off"
+    """`on`, with `standard`: `person.attributes()` asks the provider's userinfo endpoint."""
+    client_auth: str = "private_key_jwt"
+    """`client_secret_basic` or `client_secret_post` only where a provider has nothing better."""
+    client_secret: str = dataclasses.field(default="", repr=False)
+    """The secret shared with the provider, for the two ways that have one; best from the environment."""
+    assertion_audience: str = "issuer"
+    """For whom private_key_jwt is made out: `issuer`, or `token_endpoint` for providers that know only that."""
+    response_mode: str = "query"
+    """`form_post`: the provider posts the answer, so that no code is in an address or its logs."""
+    sign_out_return: str = "home"
+    """`signed-out`: a sign-out comes back to `<prefix>/signed-out`, where its `state` is checked, and then home."""
     ca_file: Path | None = None
     """Roots for TLS to the provider (PEM); the machine's own when absent."""
     cookie_key_file: Path | None = None
@@ -90,6 +118,7 @@ class Settings:
         if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", self.prefix):
             raise SettingsError("rp.settings", "prefix is a path such as /oidc")
         _check_numbers(self)
+        _check_provider(self)
 
     @property
     def redirect_uri(self) -> str:
@@ -100,6 +129,11 @@ class Settings:
     def home(self) -> str:
         """The application's first page; also where a sign-out ends."""
         return f"{self.base_url}/"
+
+    @property
+    def signed_out_uri(self) -> str:
+        """Where the provider sends the browser after a sign-out."""
+        return f"{self.base_url}{self.prefix}/signed-out" if self.sign_out_return == "signed-out" else self.home
 
     @property
     def base_path(self) -> str:
@@ -149,8 +183,9 @@ class Settings:
         store = values.get("store")
         if isinstance(store, str) and store != "memory:":
             values["store"] = "sqlite:" + str(folder / store.removeprefix("sqlite:"))
-        if isinstance(values.get("algorithms"), list):
-            values["algorithms"] = tuple(values["algorithms"])
+        for name in ("algorithms", "acr_levels"):
+            if isinstance(values.get(name), list):
+                values[name] = tuple(values[name])
         try:
             return cls(**values)
         except TypeError as error:
@@ -222,3 +257,24 @@ def _check_numbers(settings: Settings) -> None:
         raise SettingsError("rp.settings", "session is 60 seconds to 7 days, sign_in 60 to 3600 seconds")
     if not 0 < settings.connect_timeout <= settings.total_timeout <= 25 or not 0 < settings.read_timeout <= 25:
         raise SettingsError("rp.settings", "timeouts are above 0 and at most 25 seconds")
+
+
+def _check_provider(settings: Settings) -> None:
+    """What belongs together: claims and what is read from them, a way to prove oneself and its secret."""
+    for name, choices in _CHOICES.items():
+        if getattr(settings, name) not in choices:
+            raise SettingsError("rp.settings", f"{name} is one of {', '.join(choices)}")
+    if (settings.client_auth == "private_key_jwt") == bool(settings.client_secret):
+        raise SettingsError("rp.settings", "client_secret goes with client_secret_basic or client_secret_post, only")
+    standard = settings.claims == "standard"
+    if standard and settings.attributes_url:
+        raise SettingsError("rp.settings", "attributes_url is the hall's: with standard claims, userinfo")
+    if not standard and (settings.userinfo == "on" or settings.acr_levels):
+        raise SettingsError("rp.settings", "userinfo and acr_levels go with claims = standard")
+    levels = settings.acr_levels
+    if len(levels) > 4 or len(set(levels)) != len(levels) or not all(map(_is_acr, levels)):
+        raise SettingsError("rp.settings", "acr_levels are at most four different acr values, level 1 first")
+
+
+def _is_acr(value: object) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch(r"[\x21-\x7e]{1,255}", value))

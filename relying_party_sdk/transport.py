@@ -54,9 +54,9 @@ def get(url: str, **headers: str) -> HttpRequest:
     return HttpRequest("GET", url, {"Accept": "application/json", **headers})
 
 
-def post_form(url: str, form: Mapping[str, str]) -> HttpRequest:
-    """A POST of a form that asks for JSON."""
-    headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
+def post_form(url: str, form: Mapping[str, str], **extra: str) -> HttpRequest:
+    """A POST of a form that asks for JSON; `extra` are more headers."""
+    headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded", **extra}
     return HttpRequest("POST", url, headers, urlencode(form).encode())
 
 
