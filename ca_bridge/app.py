@@ -77,7 +77,7 @@ def build(
         sessions=Sessions(store, settings.bridge.session_seconds),
         people=People(store),
         releases=Releases(store),
-        snapshots=snapshots or SnapshotSource(settings.node.bundle, clock),
+        snapshots=snapshots or SnapshotSource(settings.node.bundle, clock, settings.node.state / "status"),
         person_keys=person_keys or _person_keys(folder / "master"),
         windows=WindowFiles(settings.node.state, clock),
         deliver_logouts=deliver,
@@ -131,6 +131,9 @@ def run_watcher(settings: Settings, stop: threading.Event | None = None) -> None
                 _log.info("watched", extra={"judged": done.judged, "ended": done.ended, "told": done.told})
         except CrosshallError as error:
             _log.error("watcher", extra={"code": error.code, "detail": error.detail})
+        except Exception:
+            # Without a watcher no revocation ends anything: it goes on, whatever one tick met.
+            _log.exception("watcher", extra={"code": "run.fault"})
         stop.wait(settings.bridge.rejudge_seconds)
     try:
         watcher.stop()

@@ -14,13 +14,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ca_bridge.ceremony.services import Services
-from ca_bridge.errors import StoreError
+from ca_bridge.errors import CrosshallError, IdentityError, StoreError
+from ca_bridge.policy.levels import decide
 from ca_bridge.provider.keys import drop_old
 from ca_bridge.store import Store
 from ca_bridge.store.logouts import Logouts
 from ca_bridge.store.releases import Releases
-from ca_bridge.store.sessions import Recheck, Sessions
-from ca_bridge.types import Session
+from ca_bridge.store.sessions import Holder, Recheck, Sessions
+from ca_bridge.types import Session, Verdict
 from ca_bridge.verdict.snapshot import Snapshot
 
 LOCK = "watcher"
@@ -135,6 +136,18 @@ def judge(services: Services, snapshot: Snapshot, page: Sequence[Session], now: 
     return ended
 
 
+def still_good(services: Services, session: Session) -> bool:
+    """Whether a live session may be used now: its certificate is judged again, and the session ended when refused.
+
+    For what a session opens without a new proof: a change that came within the last round, or while no watcher works,
+    is seen all the same. Raises PathError `trust.bundle`, StoreError.
+    """
+    if not judge(services, services.snapshots.current(), (session,), services.clock()):
+        return True
+    services.deliver_logouts()
+    return False
+
+
 def _refusal(services: Services, snapshot: Snapshot, session: Session, now: datetime, good: list[Recheck]) -> str:
     """Why the session may not go on; empty when it may, and is then added to `good`."""
     try:
@@ -145,12 +158,34 @@ def _refusal(services: Services, snapshot: Snapshot, session: Session, now: date
         return error.code  # what does not open can never be judged again
     if holder is None:
         return ""  # ended meanwhile
-    verdict = snapshot.judge(holder.leaf, now)
-    if not verdict.accepted:
-        return verdict.code
-    if verdict.level < session.level:
-        return "policy.level"  # what the province now allows this certificate is less than the session says
+    try:
+        verdict = _judged_again(snapshot, session, holder, now)
+    except CrosshallError as error:
+        return error.code
+    except Exception:
+        # Unknown never passes; and one certificate must not keep all other revocations from being seen.
+        _log.exception("judging failed", extra={"code": "run.fault"})
+        return "run.fault"
     good.append(
         Recheck(session.sid, session.certificate_key, now, verdict.status_issued_at, session.rung, snapshot.hash)
     )
     return ""
+
+
+def _judged_again(snapshot: Snapshot, session: Session, holder: Holder, now: datetime) -> Verdict:
+    """What a sign-in would find now: certificate, its CA's right to say who this is, and the session's level.
+
+    Raises CrosshallError with the verdict's code; IdentityError `identity.not_allowed_to_assert`; PolicyDenied.
+    """
+    verdict = snapshot.judge(holder.leaf, now)
+    if not verdict.accepted:
+        raise CrosshallError(verdict.code, verdict.detail)
+    identity = holder.identity
+    said = {identifier.type for identifier in identity.identifiers}
+    if identity.organisation is not None:
+        said.add(identity.organisation.identifier.type)
+    if not said <= set(snapshot.profile(verdict.ca).asserts):
+        raise IdentityError("identity.not_allowed_to_assert", "the CA may not assert this type of number any more")
+    # what the province now allows this certificate, by this way, is no less than what the session says
+    decide(verdict, session.way, session.level, snapshot.bundle.levels, session.rung)
+    return verdict

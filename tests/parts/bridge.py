@@ -28,6 +28,7 @@ from ca_bridge.registry import Window, attribute_sectors, write_window
 from ca_bridge.settings import Settings, load_settings
 from ca_bridge.store import Box, migrate, open_store
 from ca_bridge.store.sessions import Opened, SignIn
+from ca_bridge.trust.rules import Levels
 from ca_bridge.types import (
     Capacity,
     Identifier,
@@ -69,13 +70,21 @@ class FakeSnapshot:
     refused: dict[bytes, str] = field(default_factory=dict)
     judged: list[bytes] = field(default_factory=list)
     anchors: tuple[str, ...] = ("anchor",)
+    levels: Levels = field(default_factory=lambda: Levels(ways=dict.fromkeys(Way, 4)))
+    asserts: tuple[IdentifierType, ...] = tuple(IdentifierType)
+    faults: set[bytes] = field(default_factory=set)
 
     @property
     def bundle(self) -> FakeSnapshot:
         return self
 
+    def profile(self, _ca: str) -> FakeSnapshot:
+        return self
+
     def judge(self, leaf: bytes, at: datetime) -> Verdict:
         self.judged.append(leaf)
+        if leaf in self.faults:
+            raise RuntimeError("a fault of ours in judging")
         code = self.refused.get(leaf, "ok")
         accepted = code == "ok"
         level = self.level if accepted else 0

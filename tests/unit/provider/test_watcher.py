@@ -9,8 +9,10 @@ import pytest
 
 from ca_bridge.app import run_watcher
 from ca_bridge.errors import PathError
-from ca_bridge.provider.watcher import EVERY, LEASE_SECONDS, Watcher
+from ca_bridge.provider.watcher import EVERY, LEASE_SECONDS, Round, Watcher
 from ca_bridge.store import Box
+from ca_bridge.trust.rules import Levels
+from ca_bridge.types import IdentifierType, Way
 from tests.parts.bridge import LEAF, Bridge, FakeSnapshot
 
 
@@ -91,6 +93,55 @@ def test_a_level_that_fell_ends_the_session(bridge: Bridge, watcher: Watcher):
     bridge.source.snapshot = FakeSnapshot(hash="b" * 64, level=2)
     assert watcher.tick().ended == 1
     assert bridge.parts.services.sessions.by_sid(session.sid) is None
+
+
+def test_a_way_that_is_worth_less_now_ends_the_session(bridge: Bridge, watcher: Watcher):
+    """The province has lowered the ceiling of the ceremony: a session above it may not go on, one below it may."""
+    high, low = sign_in(bridge, 1, level=3), sign_in(bridge, 2, level=2)
+    bridge.source.snapshot = FakeSnapshot(hash="b" * 64, levels=Levels(ways={Way.TOKEN: 2}))
+    assert watcher.tick().ended == 1
+    assert bridge.parts.services.sessions.by_sid(high.sid) is None
+    assert bridge.parts.services.sessions.by_sid(low.sid) is not None
+
+
+def test_a_ca_that_may_not_assert_this_number_any_more(bridge: Bridge, watcher: Watcher):
+    """The province takes an identifier type from a CA: whoever signed in by its word is not that person any more."""
+    session = sign_in(bridge)
+    bridge.source.snapshot = FakeSnapshot(hash="b" * 64, asserts=(IdentifierType.PASSPORT, IdentifierType.USCC))
+    assert watcher.tick().ended == 1
+    assert bridge.parts.services.sessions.by_sid(session.sid) is None
+
+
+def test_one_certificate_that_breaks_the_judging_stops_nobody_else(bridge: Bridge, watcher: Watcher):
+    """A fault of ours with one certificate ends its session (unknown never passes); the revoked one after it ends too.
+
+    Else one person's certificate would keep every revocation of the node from being seen.
+    """
+    sessions = bridge.parts.services.sessions
+    broken, revoked, good = (sign_in(bridge, index) for index in (1, 2, 3))
+    refuse(bridge, 2)
+    bridge.source.snapshot.faults = {LEAF + number_of(1).encode()}
+    assert watcher.tick().ended == 2
+    assert sessions.by_sid(broken.sid) is None
+    assert sessions.by_sid(revoked.sid) is None
+    assert sessions.by_sid(good.sid) is not None
+
+
+def test_a_fault_in_a_tick_does_not_end_the_watching(bridge: Bridge, monkeypatch: pytest.MonkeyPatch):
+    """Whatever a tick raises, the next one comes: without a watcher no revocation ends anything."""
+    stop = threading.Event()
+    ticks: list[int] = []
+
+    def tick(_watcher: Watcher) -> Round:
+        ticks.append(1)
+        if len(ticks) > 1:
+            stop.set()
+        raise ValueError("not one of ours")
+
+    monkeypatch.setattr(Watcher, "tick", tick)
+    monkeypatch.setattr(stop, "wait", lambda _seconds: stop.is_set())
+    run_watcher(bridge.parts.services.settings, stop)
+    assert len(ticks) == 2
 
 
 def test_a_step_up_meanwhile_is_not_ended_for_the_old_certificate(bridge: Bridge):
