@@ -11,6 +11,7 @@ from typing import Any
 from ca_bridge.ceremony.services import Services
 from ca_bridge.errors import ProviderError
 from ca_bridge.provider.realm_keys import RealmKeys, check_times
+from ca_bridge.provider.watcher import still_good
 from ca_bridge.registry import Window, find_window
 from ca_bridge.types import Capacity, Identity, Session
 
@@ -31,6 +32,8 @@ def release(services: Services, realm_keys: RealmKeys, authorization: str) -> di
     if not window.attributes:
         raise ProviderError("provider.no_attributes", f"window {window.id}")
     session = services.sessions.by_subject(window.sector, subject)
+    if session is not None and not still_good(services, session):
+        session = None
     holder = services.sessions.holder(session.sid) if session else None
     if session is None or holder is None:
         raise ProviderError("provider.session_over", "no live session of that subject")

@@ -17,6 +17,7 @@ from ca_bridge.provider.keys import ALGORITHM, SigningKeys
 from ca_bridge.provider.request import Refused, check_client, read_request, safe_state
 from ca_bridge.provider.server import Provider
 from ca_bridge.provider.tokens import claims_supported
+from ca_bridge.provider.watcher import still_good
 from ca_bridge.store.sessions import SIGNED_OUT
 from ca_bridge.types import LEVELS, Session, loa
 
@@ -101,6 +102,8 @@ class Routes:
         except Refused as refused:
             return self._back(parameters["redirect_uri"], safe_state(parameters), refused.error, refused.description)
         session = services.sessions.find(cookies.session())
+        if session is not None and not still_good(services, session):
+            session = None
         if session and satisfies(session, asked.request):
             return self._answer(asked.request, session)
         if asked.silent:

@@ -11,7 +11,7 @@ from joserfc.jwk import ECKey
 from ca_bridge.provider import cookies
 from ca_bridge.registry import write_window
 from ca_bridge.types import Capacity
-from tests.parts.bridge import NAME, NUMBER, Bridge, cookie, window
+from tests.parts.bridge import LEAF, NAME, NUMBER, Bridge, FakeSnapshot, cookie, window
 
 
 def subject_of(bridge: Bridge, sector: str = "police", **changes: Any) -> str:
@@ -42,6 +42,17 @@ def test_a_window_receives_exactly_what_it_is_registered_for(bridge: Bridge):
     assert answer.headers["Cache-Control"] == "no-store"
     (release,) = bridge.parts.services.releases.of(bridge.signin().person)
     assert (release.window, release.attributes, release.at) == ("police", ("name", "identifiers"), bridge.clock())
+
+
+def test_nothing_is_released_on_a_certificate_that_is_refused_now(bridge: Bridge):
+    """Revoked since the watcher's last round, or while none works: no name leaves, the session is over."""
+    subject = subject_of(bridge)
+    bridge.source.snapshot = FakeSnapshot(hash="b" * 64, refused={LEAF + NUMBER.encode(): "revocation.revoked"})
+    answer = fetch(bridge, bridge.realm.access_token(subject))
+    assert answer.status_code == 401
+    assert NAME not in answer.get_data(as_text=True)
+    assert bridge.parts.services.releases.of(bridge.signin().person) == ()
+    assert len(bridge.realm.logouts) == 1
 
 
 def test_a_citizens_employer_is_not_told(bridge: Bridge):

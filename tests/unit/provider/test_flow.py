@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from ca_bridge.provider import cookies
-from tests.parts.bridge import ISSUER, NAME, NUMBER, REDIRECT, Bridge, cookie, parameters
+from tests.parts.bridge import ISSUER, LEAF, NAME, NUMBER, REDIRECT, Bridge, FakeSnapshot, cookie, parameters
 
 
 def test_from_request_to_id_token(bridge: Bridge):
@@ -65,6 +65,32 @@ def test_a_live_session_answers_without_a_page(bridge: Bridge):
         answer = bridge.authorize(client, **changes)
         again = bridge.claims(bridge.token(parameters(answer)["code"]).json["id_token"])
         assert again["sid"] == first["sid"]
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_live_session_is_judged_again_before_it_answers(bridge: Bridge, silent: bool):
+    """Revoked a moment ago, or while no watcher works: no code, the session is over, Keycloak is told."""
+    client = bridge.browser()
+    bridge.code(client)
+    bridge.source.snapshot = FakeSnapshot(hash="b" * 64, refused={LEAF + NUMBER.encode(): "revocation.revoked"})
+    answer = bridge.authorize(client, **({"prompt": "none"} if silent else {}))
+    assert "code" not in parameters(answer)
+    if silent:
+        assert parameters(answer)["error"] == "login_required"
+    else:
+        assert "/sign-in/" in answer.location
+    assert bridge.parts.services.sessions.find(cookie(client, cookies.SESSION)) is None
+    assert [bridge.claims(token)["sub"] for token in bridge.realm.logouts] == [bridge.signin().person]
+
+
+def test_what_answers_has_just_been_judged(bridge: Bridge):
+    """The next ID token says when the certificate was judged last: at this request."""
+    client = bridge.browser()
+    bridge.code(client)
+    bridge.clock.forward(200)
+    told = bridge.claims(bridge.token(bridge.code(client)).json["id_token"])
+    assert told["crosshall_checked_at"] == str(int(bridge.clock().timestamp()))
+    assert told["auth_time"] == int(bridge.clock().timestamp()) - 200
 
 
 @pytest.mark.parametrize(
