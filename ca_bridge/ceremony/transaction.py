@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ca_bridge.store import Store
 
 KIND = "transaction"
+_ENDED = "transaction-ended"
 LIFETIME = timedelta(minutes=10)
 REFUSALS = ("access_denied", "interaction_required")
 """How a sign-in may end without a session: OpenID Connect error codes (OpenID Connect Core §3.1.2.6)."""
@@ -135,9 +136,9 @@ def finish(store: Store, tx_id: str, browser: str, now: datetime) -> Transaction
 
 
 def _end(store: Store, tx: Transaction, now: datetime, *, sid: str, refused: str) -> Transaction:
-    # `take` is atomic across processes, so of two ends at once one wins and the other finds nothing.
-    current = _living(store.take(KIND, tx.id), now)
-    if current.sid or current.refused or current.browser != tx.browser:
+    current = _living(store.get(KIND, tx.id), now)
+    # Of two ends at once one wins, in all processes; the transaction stays in the store all the while.
+    if current.browser != tx.browser or not store.add_once(_ENDED, tx.id, current.expires):
         raise CeremonyError("ceremony.expired", "the sign-in ended before")
     ended = replace(current, sid=sid, refused=refused)
     store.put(KIND, ended.id, _pack(ended), ended.expires)
