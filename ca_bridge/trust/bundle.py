@@ -168,7 +168,7 @@ def _assemble(manifest: bytes, files: Mapping[str, bytes]) -> Bundle:
         levels=_table(files, "levels.toml", parse_levels, Levels()),
         policy=_table(files, "policy.toml", parse_policy, TrustPolicy()),
         crls=crls,
-        denials=tuple(d for path in _under(files, "denials/", ".toml") for d in parse_denials(files[path], path)),
+        denials=tuple(_denials(files)),
         origins=files.get("origins.json", b""),
         problems=problems,
     )
@@ -208,6 +208,14 @@ def _entries(files: Mapping[str, bytes]) -> Iterable[ListEntry]:
         for row in parse_rows(files[path], path):
             root, signing = _certificate(files, f"lists/{row.root}"), _certificate(files, f"lists/{row.signing}")
             yield ListEntry(row.ca, root, signing, row.valid_from, row.valid_to, row.type_name, row.policy_prefix)
+
+
+def _denials(files: Mapping[str, bytes]) -> Iterable[Denial]:
+    """Everything below `denials/`: a refusal that was passed over for its name would be trust."""
+    for path in sorted(path for path in files if path.startswith("denials/")):
+        if not path.endswith(".toml"):
+            raise PathError("trust.denials", f"{path} is not a table of denials")
+        yield from parse_denials(files[path], path)
 
 
 def _table(files: Mapping[str, bytes], path: str, parse: Callable[[bytes, str], Any], empty: Any) -> Any:

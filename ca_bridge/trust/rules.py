@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ca_bridge.trust.model import DomainName, Level, Model, Oid, Sha256, Slug, build, load_table
 from ca_bridge.types import IdentifierType, Way
@@ -67,6 +67,15 @@ class Denial(Model):
     domain: DomainName | None = None
     key: Sha256 | None = None
     certificate: CertificateKey | None = None
+
+    @field_validator("certificate")
+    @classmethod
+    def _one_spelling(cls, value: str | None) -> str | None:
+        """The serial as `certificate_key` writes it: with a leading zero it would match nothing, in silence."""
+        if value is None:
+            return None
+        issuer, _, serial = value.partition(":")
+        return certificate_key(issuer, int(serial, 16))
 
     @model_validator(mode="after")
     def _one(self) -> Denial:

@@ -13,7 +13,7 @@ from ca_bridge.errors import CrosshallError, PathError
 from ca_bridge.trust.bundle import read_bundle, refresh_manifest, write_bundle_manifest
 from ca_bridge.trust.lists import policy_matches
 from ca_bridge.trust.profile import parse_profile
-from ca_bridge.trust.rules import parse_denials, parse_levels, parse_policy
+from ca_bridge.trust.rules import certificate_key, parse_denials, parse_levels, parse_policy
 from tests.pki import NOW, Authority, pem
 
 ROOT = Authority.create("Root")
@@ -190,3 +190,19 @@ def test_other_tables_refuse_what_they_do_not_know() -> None:
 def test_list_policies_match_by_whole_arcs(policy: str, matches: bool) -> None:
     """Prefix and exactly three arcs more."""
     assert policy_matches(policy, "2.16.344.8.2.2008.810.2") is matches
+
+
+@pytest.mark.parametrize("serial", ["0a1b", "000a1b", "a1b"])
+def test_a_denied_serial_is_one_number_however_it_is_written(serial: str) -> None:
+    """openssl prints 0A1B: a leading zero must not make a denial that matches nothing and says nothing."""
+    (denial,) = parse_denials(f'[[deny]]\nwhy = "x"\ncertificate = "{KEY}:{serial}"\n'.encode())
+    assert denial.certificate == certificate_key(KEY, 0xA1B)
+
+
+@pytest.mark.parametrize("name", ["denials/mo.TOML", "denials/mo.toml.txt", "denials/mo", "denials/sub/mo.json"])
+def test_a_denial_that_would_not_be_read_refuses_the_bundle(folder: Path, name: str) -> None:
+    """A refusal left out in silence would be trust: whatever lies under denials/ is a table, or the bundle is bad."""
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text('[[deny]]\nwhy = "x"\ndomain = "gd"\n')
+    write_bundle_manifest(folder, 8, NOW)
+    assert code(lambda: read_bundle(folder)) == "trust.denials"
