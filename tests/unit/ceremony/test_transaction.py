@@ -136,3 +136,12 @@ def test_a_code_is_taken_even_by_the_wrong_transaction(store: Store, tx: Transac
     for wrong in (other, tx):
         with refused("ceremony.code"):
             codes.redeem(store, wrong, code)
+
+
+def test_a_second_end_does_not_destroy_the_first(store: Store, tx: Transaction) -> None:
+    """A double click: the second end is refused, and the sign-in that the first one ended can still go on."""
+    mark_done(store, tx, "sid-1", NOW)
+    for again in (lambda: mark_done(store, tx, "sid-2", NOW), lambda: mark_refused(store, tx, "access_denied", NOW)):
+        with refused("ceremony.expired"):
+            again()
+    assert finish(store, tx.id, BROWSER, NOW).sid == "sid-1"
