@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import tomli_w
 import typer
 
@@ -20,8 +22,7 @@ def off(domain: str, why: str = "switched off by the operator", settings: Settin
     """Refuse every certificate of DOMAIN and of the domains below it; live sessions end within 60 seconds."""
     node = load_settings(settings)
     _known(node, domain)
-    path = node.node.bundle / "denials" / f"domain-{domain.replace('/', '-')}.toml"
-    write_atomically(path, tomli_w.dumps({"deny": [{"domain": domain, "why": why}]}).encode())
+    write_atomically(_file(node, domain), tomli_w.dumps({"deny": [{"domain": domain, "why": why}]}).encode())
     refresh_manifest(node.node.bundle, utc_now())
     typer.echo(f"{domain}: off. Sessions of this domain end within 60 seconds.")
 
@@ -31,9 +32,14 @@ def on(domain: str, settings: SettingsFile = DEFAULT_SETTINGS) -> None:
     """Take back `domain off`; other denials stay."""
     node = load_settings(settings)
     _known(node, domain)
-    (node.node.bundle / "denials" / f"domain-{domain.replace('/', '-')}.toml").unlink(missing_ok=True)
+    _file(node, domain).unlink(missing_ok=True)
     refresh_manifest(node.node.bundle, utc_now())
     typer.echo(f"{domain}: on.")
+
+
+def _file(settings: Settings, domain: str) -> Path:
+    # No domain's name holds a dot, so that `a/b` and `a-b` never share a file: `on` for one would let the other in.
+    return settings.node.bundle / "denials" / f"domain-{domain.replace('/', '.')}.toml"
 
 
 def _known(settings: Settings, domain: str) -> None:
