@@ -143,7 +143,7 @@ class Supervisor:
 
 
 def _wait_gone(process: subprocess.Popen[bytes], seconds: float = 1.0) -> None:
-    """Return when no process of the part is left: a worker that is still dying holds the port that the next one needs."""
+    """Return when no process of the part is left: a worker still dying holds the port that the next one needs."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:

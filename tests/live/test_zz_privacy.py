@@ -1,8 +1,8 @@
 """Last of all live tests: nobody can be found in what the whole run has written.
 
 Looked through: every log, every address that a browser asked for, Keycloak's database, the bridge's database.
-For: every persona's name, identifiers and organisation, plain and in the disguises that software gives to texts; in logs and
-addresses the person keys and subjects too.
+For: every persona's name, identifiers and organisation, plain and in the disguises that software gives to texts; in
+logs and addresses the person keys and subjects too.
 
 Where a person may stand, and does: person keys (pseudonyms, design §5) in Keycloak's users and events and in the
 bridge's tables; names and identifiers in the bridge's sealed columns (`sessions.holder`, `items.value`) and inside the
