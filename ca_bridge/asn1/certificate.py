@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import contextlib
+import functools
 import hashlib
 import re
 import warnings
@@ -30,7 +31,7 @@ from ca_bridge.asn1.extensions import (
     PolicyConstraints,
 )
 from ca_bridge.asn1.general_names import GeneralName, NameConstraints, name_constraints
-from ca_bridge.asn1.names import Name, parse_name
+from ca_bridge.asn1.names import Name, parse_name, read_name
 from ca_bridge.errors import CrosshallError, InputError
 
 MAX_CERTIFICATE_OCTETS = 1 << 20
@@ -119,7 +120,7 @@ def parse_certificate(data: bytes) -> Certificate:
     try:
         loaded = quietly(lambda: x509.load_der_x509_certificate(data))
         quietly(lambda: _touch(loaded))
-        return _decode(bytes(data), loaded.tbs_certificate_bytes)
+        return _decode(bytes(data))
     except CrosshallError:
         raise
     except x509.DuplicateExtension as error:
@@ -157,7 +158,12 @@ def load_certificate(data: bytes) -> Certificate:
 
 def algorithm(data: bytes, item: der.Tlv) -> tuple[str, bytes | None]:
     """An AlgorithmIdentifier: dotted type, parameters' DER or None."""
-    parts = list(der.items(data, item[2], item[3], 2)) if item[0] == der.SEQUENCE else []
+    return _algorithm(der.raw(data, item))
+
+
+@functools.lru_cache(maxsize=256)
+def _algorithm(data: bytes) -> tuple[str, bytes | None]:
+    parts = der.children(data, limit=2)
     if not parts:
         raise InputError("asn1.der", "AlgorithmIdentifier")
     return der.oid_at(data, parts[0]), der.raw(data, parts[1]) if len(parts) == 2 else None
@@ -168,18 +174,31 @@ def read_extensions(data: bytes, item: der.Tlv) -> dict[str, Extension]:
     if item[0] != der.SEQUENCE or item[2] == item[3]:
         raise InputError("asn1.extension", "extensions")
     found: dict[str, Extension] = {}
-    for entry in der.items(data, item[2], item[3], 256):
-        parts = list(der.items(data, entry[2], entry[3], 3)) if entry[0] == der.SEQUENCE else []
-        if len(parts) < 2:
-            raise InputError("asn1.extension", "extension")
-        oid = der.oid_at(data, parts[0])
-        critical = len(parts) == 3
-        if critical and not der.boolean(der.content(data, parts[1], der.BOOLEAN)):
-            raise InputError("asn1.extension", "a default value is encoded (X.690 §11.5)")
+    for _, begin, start, stop in der.items(data, item[2], item[3], 256):
+        shared = data[start : start + 5] in _SHARED
+        oid, extension = (_shared_extension if shared else _extension)(data[begin:stop])
         if oid in found:
             raise InputError("asn1.duplicate_extension", oid)
-        found[oid] = Extension(critical, der.content(data, parts[-1], der.OCTET_STRING))
+        found[oid] = extension
     return found
+
+
+_SHARED = frozenset(bytes.fromhex("0603551d") + bytes([last]) for last in (15, 19, 31, 32, 35, 37))
+"""keyUsage, basicConstraints, CRL distribution points, policies, the issuer's key, purposes: the same in all leaves of
+one CA, and they say nothing of a person. They are read once."""
+
+
+def _extension(data: bytes) -> tuple[str, Extension]:
+    parts = der.children(data, limit=3)
+    if len(parts) < 2:
+        raise InputError("asn1.extension", "extension")
+    critical = len(parts) == 3
+    if critical and not der.boolean(der.content(data, parts[1], der.BOOLEAN)):
+        raise InputError("asn1.extension", "a default value is encoded (X.690 §11.5)")
+    return der.oid_at(data, parts[0]), Extension(critical, der.content(data, parts[-1], der.OCTET_STRING))
+
+
+_shared_extension = functools.lru_cache(maxsize=4096)(_extension)
 
 
 def quietly(load: Callable[[], T]) -> T:
@@ -198,25 +217,27 @@ def _touch(loaded: x509.Certificate) -> None:
         _ = loaded.extensions
 
 
+_once = functools.lru_cache(maxsize=4096)
 _DECODERS: Mapping[str, tuple[str, Callable[[bytes], Any]]] = {
-    oids.BASIC_CONSTRAINTS: ("basic_constraints", ext.basic_constraints),
-    oids.KEY_USAGE: ("key_usage", ext.key_usage),
-    oids.EXTENDED_KEY_USAGE: ("extended_key_usage", ext.oid_list),
-    oids.CERTIFICATE_POLICIES: ("policies", ext.policies),
+    oids.BASIC_CONSTRAINTS: ("basic_constraints", _once(ext.basic_constraints)),
+    oids.KEY_USAGE: ("key_usage", _once(ext.key_usage)),
+    oids.EXTENDED_KEY_USAGE: ("extended_key_usage", _once(ext.oid_list)),
+    oids.CERTIFICATE_POLICIES: ("policies", _once(ext.policies)),
     oids.POLICY_MAPPINGS: ("policy_mappings", ext.policy_mappings),
     oids.POLICY_CONSTRAINTS: ("policy_constraints", ext.policy_constraints),
     oids.INHIBIT_ANY_POLICY: ("inhibit_any_policy", ext.skip_certs),
     oids.NAME_CONSTRAINTS: ("name_constraints", name_constraints),
     oids.SUBJECT_ALT_NAME: ("alt_names", ext.alt_names),
     oids.SUBJECT_KEY_IDENTIFIER: ("subject_key_identifier", ext.octet_string),
-    oids.AUTHORITY_KEY_IDENTIFIER: ("authority_key_identifier", ext.authority_key_identifier),
-    oids.CRL_DISTRIBUTION_POINTS: ("distribution_points", ext.distribution_points),
+    oids.AUTHORITY_KEY_IDENTIFIER: ("authority_key_identifier", _once(ext.authority_key_identifier)),
+    oids.CRL_DISTRIBUTION_POINTS: ("distribution_points", _once(ext.distribution_points)),
     oids.FRESHEST_CRL: ("freshest_crl", ext.distribution_points),
 }
 
 
-def _decode(data: bytes, tbs: bytes) -> Certificate:
+def _decode(data: bytes) -> Certificate:
     outer = der.children(data, limit=3)
+    tbs = der.raw(data, outer[0])
     parts = der.children(tbs, limit=10)
     version = 1
     if parts[0][0] == 0xA0:
@@ -227,7 +248,7 @@ def _decode(data: bytes, tbs: bytes) -> Certificate:
         raise InputError("asn1.certificate", "shape of a certificate")
     if der.raw(data, outer[1]) != der.raw(tbs, parts[1]):
         raise InputError("asn1.algorithm_mismatch", "signature algorithm inside and outside differ")
-    times = list(der.items(tbs, parts[3][2], parts[3][3], 2))
+    times = der.items(tbs, parts[3][2], parts[3][3], 2)
     found = _extensions(tbs, parts[6:], version)
     oid, parameters = algorithm(data, outer[1])
     spki = der.raw(tbs, parts[5])
@@ -242,7 +263,7 @@ def _decode(data: bytes, tbs: bytes) -> Certificate:
         version=version,
         serial=_serial(der.content(tbs, parts[0], der.INTEGER)),
         issuer=_issuer(der.raw(tbs, parts[2])),
-        subject=parse_name(der.raw(tbs, parts[4])),
+        subject=read_name(der.raw(tbs, parts[4])),
         not_before=der.time(tbs, times[0]),
         not_after=der.time(tbs, times[1]),
         spki=spki,
@@ -263,7 +284,7 @@ def _extensions(tbs: bytes, rest: list[der.Tlv], version: int) -> dict[str, Exte
         return {}
     if version != 3:
         raise InputError("asn1.certificate", f"extensions in version {version}")
-    inner = list(der.items(tbs, rest[-1][2], rest[-1][3], 1))
+    inner = der.items(tbs, rest[-1][2], rest[-1][3], 1)
     if not inner:
         raise InputError("asn1.extension", "extensions")
     return read_extensions(tbs, inner[0])

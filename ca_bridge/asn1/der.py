@@ -7,7 +7,6 @@ mappings, parameters), so it needs no breadth; what it does not know it refuses 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from ca_bridge.errors import InputError
@@ -47,16 +46,20 @@ def read(data: bytes, pos: int, end: int) -> Tlv:
     return tag, pos, start, stop
 
 
-def items(data: bytes, start: int, end: int, limit: int = 100_000) -> Iterator[Tlv]:
+def items(data: bytes, start: int, end: int, limit: int = 100_000) -> list[Tlv]:
     """The values that fill `start` to `end` exactly, at most `limit` of them."""
-    count = 0
+    found: list[Tlv] = []
     while start < end:
-        item = read(data, start, end)
-        count += 1
-        if count > limit:
+        if len(found) == limit:
             raise bad("too many values")
-        yield item
+        body = start + 2
+        if body <= end and data[start] & 0x1F != 0x1F and data[start + 1] < 0x80 and body + data[start + 1] <= end:
+            item = (data[start], start, body, body + data[start + 1])  # as `read` has it: nearly all values are short
+        else:
+            item = read(data, start, end)
+        found.append(item)
         start = item[3]
+    return found
 
 
 def whole(data: bytes, tag: int) -> tuple[int, int]:
@@ -70,7 +73,7 @@ def whole(data: bytes, tag: int) -> tuple[int, int]:
 def children(data: bytes, tag: int = SEQUENCE, limit: int = 10_000) -> list[Tlv]:
     """The values inside the one constructed value that `data` is."""
     start, stop = whole(data, tag)
-    return list(items(data, start, stop, limit))
+    return items(data, start, stop, limit)
 
 
 def content(data: bytes, item: Tlv, tag: int | None = None) -> bytes:
@@ -139,16 +142,17 @@ def time(data: bytes, item: Tlv) -> datetime:
     """A Time of RFC 5280 §4.1.2.5: seconds present, zone Z, no fraction; aware UTC."""
     tag, text = item[0], data[item[2] : item[3]]
     if tag == UTC_TIME and len(text) == 13:
-        year = 1900 if text[:2] >= b"50" else 2000
-        digits, skip = text[:12], 2
+        digits = (b"19" if text[:2] >= b"50" else b"20") + text[:12]
     elif tag == GENERALIZED_TIME and len(text) == 15:
-        year, digits, skip = 0, text[:14], 4
+        digits = text[:14]
     else:
         raise InputError("asn1.time", "form of time")
     if not digits.isdigit() or text[-1:] != b"Z":
         raise InputError("asn1.time", "form of time")
-    parts = [int(digits[i : i + 2]) for i in range(skip, len(digits), 2)]
+    day, clock = divmod(int(digits), 1_000_000)
     try:
-        return datetime(year + int(digits[:skip]), parts[0], parts[1], parts[2], parts[3], parts[4], tzinfo=UTC)
+        return datetime(
+            day // 10_000, day // 100 % 100, day % 100, clock // 10_000, clock // 100 % 100, clock % 100, tzinfo=UTC
+        )
     except ValueError as error:
         raise InputError("asn1.time", str(error)) from error

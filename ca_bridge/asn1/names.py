@@ -65,8 +65,20 @@ class Name:
 
 
 def parse_name(data: bytes) -> Name:
-    """The name that `data` (DER of a Name) is. Raises InputError `asn1.name` or `asn1.der`."""
-    return _cached(data) if len(data) <= _CACHED else _parse(data)
+    """The name of an authority that `data` (DER of a Name) is, remembered. Raises InputError `asn1.name`, `asn1.der`."""
+    return _cached(data) if len(data) <= _CACHED else read_name(data)
+
+
+def read_name(data: bytes) -> Name:
+    """As `parse_name` for a person's name: of it only what many people share is remembered."""
+    rdns: list[tuple[Attribute, ...]] = []
+    normalised: list[NormalisedRdn] = []
+    for _, begin, start, stop in der.children(data, limit=MAX_RDNS):
+        shared = data[start + 2 : start + 7] in _SHARED and stop - begin <= _CACHED
+        rdn, comparable = (_shared_rdn if shared else _rdn)(data[begin:stop])
+        rdns.append(rdn)
+        normalised.append(comparable)
+    return Name(data, tuple(rdns), tuple(normalised))
 
 
 def normalise(text: str) -> str:
@@ -108,22 +120,19 @@ def _shown(value: str) -> str:
     return "".join(c if c.isprintable() else "�" for c in value)
 
 
-def _parse(data: bytes) -> Name:
-    rdns: list[tuple[Attribute, ...]] = []
-    normalised: list[NormalisedRdn] = []
-    for item in der.children(data, limit=MAX_RDNS):
-        if item[0] != der.SET or item[2] == item[3]:
-            raise InputError("asn1.name", "RDN")
-        pairs = [_attribute(data, a) for a in der.items(data, item[2], item[3], MAX_RDNS)]
-        rdns.append(tuple(attribute for attribute, _ in pairs))
-        normalised.append(tuple(sorted((attribute.type, comparable) for attribute, comparable in pairs)))
-    return Name(data, tuple(rdns), tuple(normalised))
+def _rdn(data: bytes) -> tuple[tuple[Attribute, ...], NormalisedRdn]:
+    tag, _, start, stop = der.read(data, 0, len(data))
+    if tag != der.SET or start == stop:
+        raise InputError("asn1.name", "RDN")
+    pairs = [_attribute(data, a) for a in der.items(data, start, stop, MAX_RDNS)]
+    comparable = [(attribute.type, text) for attribute, text in pairs]
+    return tuple(attribute for attribute, _ in pairs), tuple(sorted(comparable) if len(comparable) > 1 else comparable)
 
 
 def _attribute(data: bytes, item: der.Tlv) -> tuple[Attribute, str]:
     if item[0] != der.SEQUENCE:
         raise InputError("asn1.name", "attribute")
-    parts = list(der.items(data, item[2], item[3], 2))
+    parts = der.items(data, item[2], item[3], 2)
     if len(parts) != 2:
         raise InputError("asn1.name", "attribute")
     value = parts[1]
@@ -134,4 +143,7 @@ def _attribute(data: bytes, item: der.Tlv) -> tuple[Attribute, str]:
     return Attribute(der.oid_at(data, parts[0]), "#" + encoded.hex() if text is None else text, encoded), comparable
 
 
-_cached = functools.lru_cache(maxsize=8192)(_parse)
+_SHARED = frozenset(b"\x06\x03\x55\x04" + bytes([last]) for last in (6, 7, 8, 10, 11))
+"""Country, locality, province, organisation and its unit."""
+_shared_rdn = functools.lru_cache(maxsize=4096)(_rdn)
+_cached = functools.lru_cache(maxsize=8192)(read_name)
