@@ -163,11 +163,14 @@ def _held(services: Services, judged: _Judged, human: str, kind: IdentifierType,
 def _vouching(services: Services, judged: _Judged, human: str, session_secret: str) -> str:
     """The accreditation behind this human's live session in this browser, if its certificate is good still, else `""`.
 
-    The session stands on the earlier credential: that is the proof that design §5 asks for.
+    The session stands on the earlier credential: that is the proof that design §5 asks for, while it is as fresh as one
+    made in this sign-in would be. What is confirmed stays so: a session that somebody left open must not do it.
     """
     live = services.sessions.find(session_secret)
     holder = services.sessions.holder(live.sid) if live is not None else None
     if live is None or holder is None or services.person_keys.human(holder.identity, live.capacity) != human:
+        return ""
+    if services.clock() - live.auth_time > transaction.LIFETIME:
         return ""
     verdict = judged.snapshot.judge(holder.leaf, services.clock())
     return verdict.accreditation if verdict.accepted else ""

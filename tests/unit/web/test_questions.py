@@ -125,6 +125,16 @@ class TestHolding:
         assert browser.tls(browser.begin().id, li_of_the_city).status_code == 200
         assert session_of(browser).sid == sid
 
+    def test_a_session_left_behind_proves_nothing(self, hall: Hall, li: Held, li_of_the_city: Held) -> None:
+        """A sign-in that was left open is no proof by the earlier credential: a certificate is bound for good by it."""
+        browser = hall.browser()
+        browser.tls(browser.begin().id, li)
+        hall.clock.forward(transaction.LIFETIME.total_seconds() + 1)
+        tx = browser.begin()
+        assert browser.tls(tx.id, li_of_the_city).headers["Location"] == f"/sign-in/{tx.id}/held"
+        assert browser.tls(tx.id, li).status_code == 200, "proved afresh, in the same sign-in"
+        assert browser.tls(browser.begin().id, li_of_the_city).status_code == 200
+
     def test_somebody_else_s_session_proves_nothing(
         self, hall: Hall, li: Held, li_of_the_city: Held, wang: Held
     ) -> None:
