@@ -65,7 +65,7 @@ class Name:
 
 
 def parse_name(data: bytes) -> Name:
-    """The name of an authority that `data` (DER of a Name) is, remembered. Raises InputError `asn1.name`, `asn1.der`."""
+    """The name of an authority that `data` (DER) is, remembered. Raises InputError `asn1.name` or `asn1.der`."""
     return _cached(data) if len(data) <= _CACHED else read_name(data)
 
 

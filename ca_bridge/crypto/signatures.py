@@ -7,6 +7,7 @@ their headers: named curves, uncompressed points and absent or NULL parameters l
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -78,9 +79,13 @@ def key_kind(spki_der: bytes) -> str:
     """
     kind = _kind(spki_der)
     if kind == SM2:
-        sm2.check_point(sm2_point(spki_der))
+        sm2.check_point(spki_der[len(sm2.SPKI_HEADER) :])
+    elif kind == RSA:
+        _check_rsa(*_rsa_numbers(spki_der))
+    elif kind == ED25519:
+        _check_edwards(spki_der[-32:])
     else:
-        _load(kind, spki_der)
+        _check_curve(kind, spki_der[len(_HEADERS[kind][0]) :])
     return kind
 
 
@@ -114,7 +119,7 @@ def verify(
     if kind == SM2:
         sm2.verify(spki_der[len(sm2.SPKI_HEADER) :], message, signature, sm2_id)
         return
-    key = _load(kind, spki_der)
+    key = _loaded(kind, spki_der)
     if algorithm.family == "ecdsa":
         der.integer_pair(signature, "crypto.signature_form")
     try:
@@ -166,8 +171,8 @@ def _load(kind: str, spki_der: bytes) -> _Key:
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise CryptoError("crypto.key", f"{kind}: the public key is malformed") from error
     if isinstance(key, rsa.RSAPublicKey):
-        if not RSA_BITS[0] <= key.key_size <= RSA_BITS[1] or key.public_numbers().e != 65537:
-            raise CryptoError("crypto.key_size", f"RSA key of {key.key_size} bits, or its exponent is not 65537")
+        numbers = key.public_numbers()
+        _check_rsa(numbers.n, numbers.e)
         return key
     if isinstance(key, ed25519.Ed25519PublicKey):
         _check_edwards(spki_der[-32:])
@@ -175,6 +180,61 @@ def _load(kind: str, spki_der: bytes) -> _Key:
     if isinstance(key, ec.EllipticCurvePublicKey):
         return key
     raise CryptoError("crypto.key", "not an accepted kind of public key")
+
+
+_loaded = functools.lru_cache(maxsize=4096)(_load)
+"""Keys of CAs come again with every leaf; of what is malformed nothing is kept."""
+
+
+def _check_rsa(modulus: int, exponent: int) -> None:
+    bits = modulus.bit_length()
+    if not RSA_BITS[0] <= bits <= RSA_BITS[1] or exponent != 65537:
+        raise CryptoError("crypto.key_size", f"RSA key of {bits} bits, or its exponent is not 65537")
+    if not modulus & 1:
+        raise CryptoError("crypto.key", "rsa: the modulus is even")
+
+
+def _rsa_numbers(spki_der: bytes) -> tuple[int, int]:
+    """Modulus and exponent of RSAPublicKey (RFC 8017 §A.1.1)."""
+    parts = der.children(spki_der, der.SEQUENCE, "crypto.key")
+    if [tag for tag, _ in parts] != [der.SEQUENCE, der.BIT_STRING] or not parts[1][1].startswith(b"\x00"):
+        raise CryptoError("crypto.key", "rsa: the public key is malformed")
+    numbers = der.children(parts[1][1][1:], der.SEQUENCE, "crypto.key")
+    if [tag for tag, _ in numbers] != [der.INTEGER, der.INTEGER]:
+        raise CryptoError("crypto.key", "rsa: the public key is malformed")
+    return der.unsigned(numbers[0][1], "crypto.key"), der.unsigned(numbers[1][1], "crypto.key")
+
+
+def _check_curve(kind: str, point: bytes) -> None:
+    """SEC 1 §3.2.2.1: the cofactor is 1, so a point on the curve is a good key. Much cheaper than loading it."""
+    p, b = _CURVES[kind]
+    half = len(point) // 2
+    x, y = int.from_bytes(point[1 : half + 1], "big"), int.from_bytes(point[half + 1 :], "big")
+    if point[0] != 4 or x >= p or y >= p or (y * y - (x * x - 3) * x - b) % p:
+        raise CryptoError("crypto.key", f"{kind}: the public key is malformed")
+
+
+# FIPS 186-4 §D.1.2: field and coefficient b of P-256, P-384, P-521; a is -3 in all of them.
+_CURVES: Mapping[str, tuple[int, int]] = MappingProxyType(
+    {
+        "ecdsa-p256": (
+            2**256 - 2**224 + 2**192 + 2**96 - 1,
+            0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B,
+        ),
+        "ecdsa-p384": (
+            2**384 - 2**128 - 2**96 + 2**32 - 1,
+            0xB3312FA7E23EE7E4988E056BE3F82D19181D9C6EFE8141120314088F5013875AC656398D8A2ED19D2A85C8EDD3EC2AEF,
+        ),
+        "ecdsa-p521": (
+            2**521 - 1,
+            int(
+                "0051953EB9618E1C9A1F929A21A0B68540EEA2DA725B99B315F3B8B489918EF109E156193951EC7E937B1652C0BD3BB1BF07"
+                "3573DF883D2C34F1EF451FD46B503F00",
+                16,
+            ),
+        ),
+    }
+)
 
 
 _OID_SHA = {
