@@ -85,11 +85,10 @@ def normalise(text: str) -> str:
     """The comparable form of a string: NFKC, case folded, ignorable characters gone, spaces single (RFC 4518 §2)."""
     if text.isascii() and text.isprintable():
         return " ".join(text.lower().split())
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    kept = "".join(
-        " " if c.isspace() else c for c in folded if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf")
-    )
-    return " ".join(kept.split())
+    # Ignorable characters go first: one between a letter and its accent must not keep the two from composing.
+    kept = "".join(c for c in text if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf"))
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", kept).casefold())
+    return " ".join(folded.split())
 
 
 def decode_string(tag: int, octets: bytes) -> str | None:

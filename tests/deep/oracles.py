@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import ipaddress
 import json
 import logging
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from asn1crypto import crl as asn1_crl
 from asn1crypto import x509 as asn1_x509
-from pyhanko_certvalidator import ValidationContext
+from pyhanko_certvalidator import ValidationContext, name_trees
 from pyhanko_certvalidator.errors import PathError as PyhankoPathError
 from pyhanko_certvalidator.policy_decl import PKIXValidationParams
 from pyhanko_certvalidator.validate import async_validate_path
@@ -24,6 +26,13 @@ from ca_bridge.verdict import batch
 from tests.conformance.suite import pem
 from tests.deep.chains import ANY, AT, Case
 
+
+def _ip_within(network: Any, address: Any) -> bool:
+    return ipaddress.ip_address(address) in ipaddress.ip_network(network)
+
+
+# pyhanko 0.33 knows constraints on all names but addresses; the standard library answers for it.
+name_trees._name_type_checkers[name_trees.GeneralNameType.IP_ADDRESS] = _ip_within
 logging.getLogger("pyhanko_certvalidator").setLevel(logging.CRITICAL)
 
 
@@ -34,6 +43,8 @@ class Answer:
     valid: bool
     reason: str
     policies: frozenset[str] | None = None
+    path: tuple[str, ...] = ()
+    """SHA-256 of its certificates, leaf first; ours only."""
 
 
 def line(case: Case) -> str:
@@ -59,7 +70,9 @@ def ours(cases: Iterable[Case]) -> Iterator[Answer]:
     """Our answers, in order."""
     for text in batch.run(map(line, cases), lambda: AT):
         answer = json.loads(text)
-        yield Answer(answer["verdict"] == "accept", answer["code"], frozenset(answer["policies"]))
+        yield Answer(
+            answer["verdict"] == "accept", answer["code"], frozenset(answer["policies"]), tuple(answer["path"])
+        )
 
 
 async def pyhanko(case: Case) -> Answer:
@@ -110,6 +123,12 @@ def all_pyhanko(cases: Iterable[Case]) -> list[Answer]:
         return [await pyhanko(case) for case in cases]
 
     return asyncio.run(go())
+
+
+def narrowed(case: Case, path: Iterable[str]) -> Case:
+    """The case with nothing in its pool but one path's certificates."""
+    kept = set(path)
+    return replace(case, pool=tuple(c for c in case.pool if hashlib.sha256(c).hexdigest() in kept))
 
 
 def openssl(case: Case) -> Answer:
