@@ -18,6 +18,7 @@ from ca_bridge.asn1.certificate import Certificate, parse_pem
 from ca_bridge.ceremony.codes import Proven
 from ca_bridge.ceremony.transaction import Transaction, new_secret
 from ca_bridge.crypto import challenge as challenges
+from ca_bridge.crypto import cms, signatures
 from ca_bridge.errors import CeremonyError
 from ca_bridge.types import Way
 
@@ -29,6 +30,8 @@ MAX_CERTIFICATE = 16 * 1024
 """Characters of PEM."""
 MAX_SIGNATURE = 2 * 1024
 """Characters of base64url: RSA-8192 needs 1,366."""
+MAX_CMS = 24 * 1024
+"""Of a CMS proof, which holds the certificate and may hold a chain."""
 
 _KIND = "challenge"
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+={0,2}")
@@ -52,6 +55,7 @@ class Proof:
     certificate: str = field(repr=False)
     """PEM."""
     algorithm: str
+    """A name of `challenge.SCHEMES`, or `CMS`."""
     signature: str = field(repr=False)
     """base64url."""
 
@@ -68,7 +72,8 @@ def read_proof(raw: Any) -> Proof:
     """The proof in a decoded JSON body. Raises CeremonyError `ceremony.proof_form`: absent, no text, too long."""
     fields = [raw.get(name) if isinstance(raw, dict) else None for name in ("certificate", "algorithm", "signature")]
     certificate, algorithm, signature = (value if isinstance(value, str) else "" for value in fields)
-    if not (0 < len(certificate) <= MAX_CERTIFICATE and algorithm and 0 < len(signature) <= MAX_SIGNATURE):
+    longest = MAX_CMS if algorithm == cms.ALGORITHM else MAX_SIGNATURE
+    if not (0 < len(certificate) <= MAX_CERTIFICATE and algorithm and 0 < len(signature) <= longest):
         raise CeremonyError("ceremony.proof_form", "a field is absent, empty, too long, or not a text")
     return Proof(certificate, algorithm, signature)
 
@@ -94,8 +99,12 @@ def prove(
         expires=datetime.fromisoformat(asked["expires"]),
     )
     # An ID is asked for only where one is hashed in: judging every certificate twice would cost for nothing.
-    holder = sm2_id(leaf, now) if proof.algorithm == "SM2" else ""
-    challenges.check(challenge, leaf.spki, _bytes(proof.signature), proof.algorithm, holder, now=now)
+    hashes_it = proof.algorithm in ("SM2", cms.ALGORITHM) and signatures.key_kind(leaf.spki) == signatures.SM2
+    holder = sm2_id(leaf, now) if hashes_it else ""
+    if proof.algorithm == cms.ALGORITHM:
+        cms.check(challenge, leaf, _bytes(proof.signature), holder, now=now)
+    else:
+        challenges.check(challenge, leaf.spki, _bytes(proof.signature), proof.algorithm, holder, now=now)
     return Proven(leaf.der, Way.TOKEN, now)
 
 

@@ -97,6 +97,14 @@ def algorithms_for(kind: str) -> tuple[str, ...]:
     return tuple(name for name, scheme in SCHEMES.items() if scheme.kind == kind)
 
 
+def check_open(challenge: Challenge, spki: bytes, now: datetime) -> None:
+    """Returns only while the challenge may be answered, by this key. `now`: aware. Raises CryptoError as `check`."""
+    if not now < challenge.expires <= now + LIFETIME:
+        raise CryptoError("crypto.challenge_expired", "the challenge is over, or lives longer than it may")
+    if key_hash(spki) != challenge.key:
+        raise CryptoError("crypto.challenge_key", "the challenge names another key")
+
+
 def check(challenge: Challenge, spki: bytes, signature: bytes, algorithm: str, sm2_id: str, *, now: datetime) -> None:
     """Returns only if the holder of `spki` signed this challenge, by an accepted algorithm of that key's kind, in time.
 
@@ -104,10 +112,7 @@ def check(challenge: Challenge, spki: bytes, signature: bytes, algorithm: str, s
     `crypto.challenge_key` (another key than the challenge names), `crypto.challenge_algorithm`, and those of
     `signatures.verify`. That a challenge is taken once is the store's part.
     """
-    if not now < challenge.expires <= now + LIFETIME:
-        raise CryptoError("crypto.challenge_expired", "the challenge is over, or lives longer than it may")
-    if key_hash(spki) != challenge.key:
-        raise CryptoError("crypto.challenge_key", "the challenge names another key")
+    check_open(challenge, spki, now)
     scheme = SCHEMES.get(algorithm)
     if scheme is None:
         raise CryptoError("crypto.challenge_algorithm", "no such algorithm")
