@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 KIND = "transaction"
 _ENDED = "transaction-ended"
 LIFETIME = timedelta(minutes=10)
-REFUSALS = ("access_denied", "interaction_required")
+REFUSALS = ("login_required", "interaction_required")
 """How a sign-in may end without a session: OpenID Connect error codes (OpenID Connect Core §3.1.2.6)."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{43}")

@@ -167,14 +167,17 @@ def level(tx_id: str) -> Response:
 
 @hall.post("/sign-in/<tx_id>/cancel")
 def cancel(tx_id: str) -> Response:
-    """Back without a session: `interaction_required` after an unmet level, else `access_denied`."""
+    """Back to the window without a session: `interaction_required` after an unmet level, else `login_required`.
+
+    `access_denied` would say it better, but Keycloak keeps that to a page of its own, and nobody would come back.
+    """
     tx = _posted(tx_id)
     if not _ended(tx):
         here = services()
         unmet = pending.load(here.store, tx).reached is not None
         pending.drop(here.store, tx)
         tx = transaction.mark_refused(
-            here.store, tx, "interaction_required" if unmet else "access_denied", here.clock()
+            here.store, tx, "interaction_required" if unmet else "login_required", here.clock()
         )
     return pages.onward(_continue(tx), cancelled=True)
 

@@ -107,7 +107,7 @@ def test_is_not_handed_on_before_its_end(store: Store, tx: Transaction) -> None:
 
 def test_ends_once(store: Store, tx: Transaction) -> None:
     """Of two ends the first counts, whichever they are."""
-    mark_refused(store, tx, "access_denied", NOW)
+    mark_refused(store, tx, "login_required", NOW)
     with refused("ceremony.expired"):
         mark_done(store, tx, "sid", NOW)
 
@@ -141,7 +141,7 @@ def test_a_code_is_taken_even_by_the_wrong_transaction(store: Store, tx: Transac
 def test_a_second_end_does_not_destroy_the_first(store: Store, tx: Transaction) -> None:
     """A double click: the second end is refused, and the sign-in that the first one ended can still go on."""
     mark_done(store, tx, "sid-1", NOW)
-    for again in (lambda: mark_done(store, tx, "sid-2", NOW), lambda: mark_refused(store, tx, "access_denied", NOW)):
+    for again in (lambda: mark_done(store, tx, "sid-2", NOW), lambda: mark_refused(store, tx, "login_required", NOW)):
         with refused("ceremony.expired"):
             again()
     assert finish(store, tx.id, BROWSER, NOW).sid == "sid-1"

@@ -224,12 +224,12 @@ class TestLevel:
         assert page.headers["Refresh"] == f"0; url=/authorize/continue?tx={tx.id}"
         assert ended(hall, tx).refused == "interaction_required"
 
-    def test_back_without_a_try_is_access_denied(self, hall: Hall) -> None:
+    def test_back_without_a_try_is_login_required(self, hall: Hall) -> None:
         """The person did not want to."""
         browser = hall.browser()
         tx = browser.begin(level=4)
         browser.post(f"/sign-in/{tx.id}/cancel", tx.id)
-        assert ended(hall, tx).refused == "access_denied"
+        assert ended(hall, tx).refused == "login_required"
 
     def test_a_live_session_below_it_stays(self, hall: Hall, li: Held) -> None:
         """A failed step-up takes nothing from the person."""
