@@ -22,6 +22,8 @@ CONNECT_SECONDS = 2.0
 TOTAL_SECONDS = 5.0
 MAX_BYTES = 512 * 1024
 _CHUNK = 16 * 1024
+_KEPT = 8
+"""Connections kept to one server: as many as logouts are told at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +87,15 @@ class HttpClient:
                 address = "127.0.0.1" if is_localhost(host) else host
                 if scheme == "https":
                     pool = urllib3.HTTPSConnectionPool(
-                        address, port, ssl_context=self._context, server_hostname=host, assert_hostname=host, maxsize=4
+                        address,
+                        port,
+                        ssl_context=self._context,
+                        server_hostname=host,
+                        assert_hostname=host,
+                        maxsize=_KEPT,
                     )
                 else:
-                    pool = urllib3.HTTPConnectionPool(address, port, maxsize=4)
+                    pool = urllib3.HTTPConnectionPool(address, port, maxsize=_KEPT)
                 self._pools[scheme, host, port] = pool
             return pool
 

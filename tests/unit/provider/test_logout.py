@@ -9,7 +9,9 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
+from ca_bridge.errors import UpstreamError
 from ca_bridge.provider import cookies
+from ca_bridge.provider.logout import AT_ONCE
 from ca_bridge.store.logouts import Logouts
 from tests.parts.bridge import ISSUER, REDIRECT, Bridge, cookie
 
@@ -155,8 +157,8 @@ def test_a_logout_is_told_until_keycloak_takes_it(bridge: Bridge):
     assert len({bridge.claims(token)["jti"] for token in bridge.realm.logouts}) == 2
 
 
-def test_when_keycloak_is_down_only_one_call_waits(bridge: Bridge):
-    """Ten logouts do not cost ten time-outs, and all are told later."""
+def test_when_keycloak_is_down_only_one_round_waits(bridge: Bridge):
+    """Ten logouts do not cost ten time-outs but one, that of calls made at once; all are told later."""
     calls = []
 
     def sign_out(number: int) -> None:
@@ -171,7 +173,49 @@ def test_when_keycloak_is_down_only_one_call_waits(bridge: Bridge):
     post = bridge.realm.post
     bridge.realm.post = lambda *a, **k: (calls.append(1), post(*a, **k))[1]
     assert bridge.parts.services.deliver_logouts() == 0
-    assert len(calls) == 1
+    assert len(calls) == AT_ONCE
     bridge.realm.down = False
     bridge.clock.forward(2)
     assert bridge.parts.services.deliver_logouts() == 10
+
+
+def end_many(bridge: Bridge, number: int) -> None:
+    """As many people, all of whose sessions have just been ended."""
+    for index in range(number):
+        session = bridge.parts.services.sessions.open(bridge.signin(f"4401051990010{index:05}")).session
+        bridge.parts.services.sessions.end(session.sid, "trust.denied")
+
+
+def test_a_domain_switched_off_is_told_in_one_turn(bridge: Bridge):
+    """R4, within 60 seconds: not fifty now and fifty at the next tick."""
+    end_many(bridge, 120)
+    assert bridge.parts.services.deliver_logouts() == 120
+    assert len({bridge.claims(token)["sub"] for token in bridge.realm.logouts}) == 120
+
+
+def test_one_without_an_answer_holds_back_no_other(bridge: Bridge, monkeypatch: pytest.MonkeyPatch):
+    """A window that hangs makes Keycloak too slow for those who are signed in there; everybody else is signed out."""
+    end_many(bridge, 20)
+    take, hung = bridge.realm.post, bridge.signin("4401051990010" + "00000").person
+
+    def post(url: str, form: dict[str, str]) -> Any:
+        if pyjwt.decode(form["logout_token"], options={"verify_signature": False})["sub"] == hung:
+            raise UpstreamError("upstream.unavailable", "POST sso: ReadTimeoutError")
+        return take(url, form)
+
+    monkeypatch.setattr(bridge.realm, "post", post)
+    assert bridge.parts.services.deliver_logouts() == 19
+    bridge.clock.forward(2)
+    monkeypatch.undo()
+    assert bridge.parts.services.deliver_logouts() == 1
+
+
+def test_a_keycloak_that_is_down_is_not_asked_for_everybody(bridge: Bridge):
+    """Each would cost the whole time-out again: the rest is not tried, and not put off either."""
+    end_many(bridge, 40)
+    bridge.realm.down = True
+    assert bridge.parts.services.deliver_logouts() == 0
+    bridge.realm.down = False
+    assert bridge.parts.services.deliver_logouts() == 40 - AT_ONCE
+    bridge.clock.forward(2)
+    assert bridge.parts.services.deliver_logouts() == AT_ONCE
