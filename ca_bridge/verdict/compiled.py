@@ -15,6 +15,7 @@ from ca_bridge.trust.bundle import Bundle
 from ca_bridge.trust.lists import ListEntry
 from ca_bridge.trust.profile import Profile
 from ca_bridge.trust.rules import Denial, Levels
+from ca_bridge.verdict.candidates import Candidate, Denied, build
 from ca_bridge.verdict.graph import Graph, compile_graph
 from ca_bridge.verdict.status import StatusBook
 
@@ -40,6 +41,9 @@ class Compiled:
     sm2_id: Sm2Id
     parents: Mapping[str, State]
     """Key → a state that holds it: who issued what in a path."""
+    candidates: Mapping[Normalised, tuple[Candidate, ...]]
+    """Every path that waits for a leaf, by issuer's name."""
+    denied: Denied
     problems: tuple[str, ...]
 
     def issuers(self, state: State) -> Iterator[tuple[Certificate, State]]:
@@ -76,6 +80,8 @@ def compile_all(bundle: Bundle) -> Compiled:
             anchor = initial_state(Anchor.of(listed.entry.root), Inputs())
             parents.setdefault(anchor.spki_sha256, anchor)
     keys = {key: state.spki for key, state in parents.items()}
+    denied = Denied.of(bundle.denials)
+    entries_known = [(each.entry, each.state) for entries in lists.values() for each in entries]
     return Compiled(
         graph=graph,
         lists=lists,
@@ -85,6 +91,10 @@ def compile_all(bundle: Bundle) -> Compiled:
         levels=bundle.levels,
         sm2_id=sm2_id,
         parents=parents,
+        candidates=build(
+            (s for states in graph.states.values() for s in states), entries_known, by_key, parents, denied
+        ),
+        denied=denied,
         problems=(*bundle.problems, *graph.problems, *faults),
     )
 

@@ -9,7 +9,6 @@ when none is accepted, the one that came furthest says why.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -19,13 +18,14 @@ from ca_bridge.asn1.names import normalise
 from ca_bridge.errors import CrosshallError, PolicyDenied, RevocationError
 from ca_bridge.path.budget import Budget, Limits
 from ca_bridge.path.state import State
-from ca_bridge.path.validate import Outcome, check_times, finish, refusal, verify_signature
+from ca_bridge.path.validate import Outcome, check_time, finish, refusal, verify_signature
 from ca_bridge.revocation.status import Kind, Status, failure
 from ca_bridge.trust.lists import ListEntry, policy_matches
 from ca_bridge.trust.profile import CertificateType, Profile
-from ca_bridge.trust.rules import certificate_key
+from ca_bridge.trust.rules import Levels
 from ca_bridge.types import Refusal
-from ca_bridge.verdict.compiled import Compiled, ListState
+from ca_bridge.verdict.candidates import Candidate
+from ca_bridge.verdict.compiled import Compiled
 from ca_bridge.verdict.leaf import check_sign_in
 
 _LEAF_LIMITS = Limits()
@@ -59,16 +59,29 @@ class Judged:
 
 
 def judge_leaf(compiled: Compiled, leaf: Certificate, at: datetime) -> tuple[Judged, ...]:
-    """Every candidate's result, the best first; empty when nobody of the issuer's name is known."""
-    signed: dict[str, CrosshallError | None] = {}
-    found = [
-        *(
-            _by_path(compiled, state, leaf, at, signed)
-            for state in compiled.graph.states.get(leaf.issuer.normalised, ())
-        ),
-        *(_by_list(compiled, entry, leaf, at, signed) for entry in compiled.lists.get(leaf.issuer.normalised, ())),
-    ]
+    """The candidates' results, the best first; empty when nobody of the issuer's name is known.
+
+    Candidates are tried the shortest first, until one is accepted that no other can surpass.
+    """
+    asked = _Asked(compiled, leaf, at)
+    found: list[Judged] = []
+    for candidate in compiled.candidates.get(leaf.issuer.normalised, ()):
+        judged = asked.judge(candidate)
+        found.append(judged)
+        if judged.stage is Stage.ACCEPTED and candidate.alone and judged.level == _most(compiled, judged):
+            break
     return tuple(sorted(found, key=lambda judged: (-judged.stage, -judged.level, len(judged.path))))
+
+
+def _most(compiled: Compiled, judged: Judged) -> int:
+    """The highest level that a certificate of this type can reach by any path under its profile."""
+    assert judged.profile is not None
+    assert judged.type is not None
+    levels = compiled.levels
+    reached = levels.assigned_level(judged.profile.id, judged.type.id)
+    if reached is None:
+        reached = max(levels.policies.values(), default=0)
+    return min(reached, levels.storage.get(judged.type.storage, 0), judged.profile.max_level)
 
 
 def refused(error: CrosshallError, depth: int = 0) -> Refusal:
@@ -76,89 +89,110 @@ def refused(error: CrosshallError, depth: int = 0) -> Refusal:
     return Refusal(error.code, error.detail, str(error.facts.get("clause", "")), int(error.facts.get("depth", depth)))
 
 
-def _by_path(
-    compiled: Compiled, state: State, leaf: Certificate, at: datetime, signed: dict[str, CrosshallError | None]
-) -> Judged:
-    anchor = state.anchor.certificate
-    path = (leaf, *reversed(state.path), *((anchor,) if anchor is not None else ()))
-    stage = Stage.SIGNATURE
-    try:
-        _check_signature(compiled, state, leaf, signed)
-        stage = Stage.PATH
-        outcome = finish(state, leaf, Budget(_LEAF_LIMITS))
-        check_times(outcome.path, at)
-        stage = Stage.LEAF
-        return _accept(compiled, _Case(leaf, state, outcome, path, "path", at), required=True)
-    except CrosshallError as error:
-        stage = Stage.STATUS if isinstance(error, RevocationError) else stage
-        return Judged(stage, "path", path, refused(error), state)
+class _Asked:
+    """One leaf at one time; what does not depend on the path is found out once for all candidates."""
 
+    def __init__(self, compiled: Compiled, leaf: Certificate, at: datetime) -> None:
+        self._compiled = compiled
+        self._leaf = leaf
+        self._at = at
+        self._signed: dict[str, CrosshallError | None] = {}
+        self._types: dict[str, CertificateType] = {}
+        self._statuses: dict[tuple[str, bool], Status] = {}
 
-def _by_list(
-    compiled: Compiled, listed: ListState, leaf: Certificate, at: datetime, signed: dict[str, CrosshallError | None]
-) -> Judged:
-    entry, state = listed.entry, listed.state
-    path = (leaf, entry.signing, *((entry.root,) if entry.root != entry.signing else ()))
-    stage = Stage.SIGNATURE
-    try:
-        _check_signature(compiled, state, leaf, signed)
-        stage = Stage.PATH
-        outcome = finish(state, leaf, Budget(_LEAF_LIMITS))
-        check_times(path, at)
-        _check_entry(entry, leaf, at)
-        stage = Stage.LEAF
-        return _accept(compiled, _Case(leaf, state, outcome, path, "list", at), required=False)
-    except CrosshallError as error:
-        stage = Stage.STATUS if isinstance(error, RevocationError) else stage
-        return Judged(stage, "list", path, refused(error), state)
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    leaf: Certificate
-    state: State
-    outcome: Outcome
-    path: tuple[Certificate, ...]
-    engine: str
-    at: datetime
-
-
-def _accept(compiled: Compiled, case: _Case, *, required: bool) -> Judged:
-    """What both engines ask of a leaf whose key is proved; `required`: CA certificates need a status too."""
-    profile = compiled.by_key.get(case.state.spki_sha256)
-    if profile is None:
-        raise refusal("trust.no_profile", "the issuing CA has no profile", "ours: profiles, what a CA may say")
-    _check_denials(compiled, case, profile)
-    kind = check_sign_in(case.leaf, profile)
-    statuses = [*_statuses(compiled, case, required=required)]
-    level = _level(compiled, profile, kind, case)
-    return Judged(
-        Stage.ACCEPTED,
-        case.engine,
-        case.path,
-        state=case.state,
-        profile=profile,
-        type=kind,
-        policies=case.outcome.policies,
-        level=level,
-        status_issued_at=statuses[0].this_update,
-        oldest_data=min((s.this_update for s in statuses if s.this_update is not None), default=None),
-    )
-
-
-def _check_signature(
-    compiled: Compiled, state: State, leaf: Certificate, signed: dict[str, CrosshallError | None]
-) -> None:
-    key = state.spki_sha256
-    if key not in signed:
+    def judge(self, candidate: Candidate) -> Judged:
+        """How far this candidate comes."""
+        leaf, state, at = self._leaf, candidate.state, self._at
+        path = (leaf, *candidate.above)
+        stage = Stage.SIGNATURE
         try:
-            verify_signature(leaf, state.spki, compiled.sm2_id(key))
-            signed[key] = None
+            self._check_signature(state)
+            stage = Stage.PATH
+            outcome = finish(state, leaf, Budget(_LEAF_LIMITS))
+            self._check_times(candidate)
+            if candidate.entry is not None:
+                _check_entry(candidate.entry, leaf, at)
+            stage = Stage.LEAF
+            return self._accept(candidate, outcome, path)
         except CrosshallError as error:
-            signed[key] = _other_key(state, leaf) or error
-    fault = signed[key]
-    if fault is not None:
-        raise fault
+            stage = Stage.STATUS if isinstance(error, RevocationError) else stage
+            return Judged(stage, candidate.engine, path, refused(error), state)
+
+    def _check_times(self, candidate: Candidate) -> None:
+        check_time(self._leaf, self._at, 0)
+        first, last = candidate.not_before, candidate.not_after
+        if first is None or last is None or first <= self._at <= last:
+            return
+        for depth, certificate in enumerate(candidate.dated, start=1):  # says which
+            check_time(certificate, self._at, depth)
+
+    def _accept(self, candidate: Candidate, outcome: Outcome, path: tuple[Certificate, ...]) -> Judged:
+        """What both engines ask of a leaf whose key is proved."""
+        compiled, state, profile = self._compiled, candidate.state, candidate.profile
+        if profile is None:
+            raise refusal("trust.no_profile", "the issuing CA has no profile", "ours: profiles, what a CA may say")
+        self._check_denials(candidate)
+        kind = self._types.get(profile.id)
+        if kind is None:
+            kind = self._types[profile.id] = check_sign_in(self._leaf, profile)
+        status = self._status(state)
+        oldest = self._check_authorities(candidate, status.this_update)
+        return Judged(
+            Stage.ACCEPTED,
+            candidate.engine,
+            path,
+            state=state,
+            profile=profile,
+            type=kind,
+            policies=outcome.policies,
+            level=_level(compiled.levels, profile, kind, outcome.policies if candidate.entry is None else frozenset()),
+            status_issued_at=status.this_update,
+            oldest_data=oldest,
+        )
+
+    def _check_signature(self, state: State) -> None:
+        key = state.spki_sha256
+        if key not in self._signed:
+            try:
+                verify_signature(self._leaf, state.spki, self._compiled.sm2_id(key))
+                self._signed[key] = None
+            except CrosshallError as error:
+                self._signed[key] = _other_key(state, self._leaf) or error
+        fault = self._signed[key]
+        if fault is not None:
+            raise fault
+
+    def _check_denials(self, candidate: Candidate) -> None:
+        """Any "no" wins: by domain of every CA in the path, by key, by certificate."""
+        denied, leaf, state = self._compiled.denied, self._leaf, candidate.state
+        owner = self._compiled.by_key.get(leaf.spki_sha256)
+        why = (
+            candidate.denied
+            or denied.key(leaf.spki_sha256)
+            or denied.certificate(state.spki_sha256, leaf.serial)
+            or (denied.domain(owner) if owner is not None else "")
+        )
+        if why:
+            raise refusal("trust.denied", why, "ours: a denial wins over every trust (design §3)")
+
+    def _status(self, state: State) -> Status:
+        """The leaf's status, which must pass."""
+        key = (state.spki_sha256, state.can_sign_crls)
+        status = self._statuses.get(key)
+        if status is None:
+            status = self._statuses[key] = self._compiled.book.leaf(self._leaf, state, self._at)
+        return _pass(status, 0)
+
+    def _check_authorities(self, candidate: Candidate, oldest: datetime | None) -> datetime | None:
+        """Each CA certificate's status; a list's may be unknown. Returns when the oldest data was issued."""
+        book, at = self._compiled.book, self._at
+        for depth, (certificate, issuer) in enumerate(candidate.issuers, start=1):
+            status = book.authority(certificate, issuer, at)
+            if candidate.entry is None or status.kind is Kind.REVOKED:
+                issued = _pass(status, depth).this_update
+                if issued is not None and (oldest is None or issued < oldest):
+                    oldest = issued
+        return oldest
 
 
 def _other_key(state: State, leaf: Certificate) -> CrosshallError | None:
@@ -181,47 +215,19 @@ def _check_entry(entry: ListEntry, leaf: Certificate, at: datetime) -> None:
         raise refusal("path.list_entry", "no policy under the entry's prefix", clause)
 
 
-def _check_denials(compiled: Compiled, case: _Case, profile: Profile) -> None:
-    """Any "no" wins: by domain of every CA in the path, by key, by certificate."""
-    keys = [*(c.spki_sha256 for c in case.path), case.state.spki_sha256]
-    issuers = [*(c.spki_sha256 for c in case.path[1:]), case.state.spki_sha256]
-    named = {certificate_key(k, c.serial) for k, c in zip(issuers, case.path, strict=False)}
-    owners = [profile, *(compiled.by_key[key] for key in keys if key in compiled.by_key)]
-    clause = "ours: a denial wins over every trust (design §3)"
-    for denial in compiled.denials:
-        if denial.domain is not None and any(
-            owner.domain == denial.domain or owner.domain.startswith(denial.domain + "/") for owner in owners
-        ):
-            raise refusal("trust.denied", f"domain {denial.domain} is switched off", clause)
-        if denial.key in keys:
-            raise refusal("trust.denied", f"key {denial.key} is denied", clause)
-        if denial.certificate in named:
-            raise refusal("trust.denied", f"certificate {denial.certificate} is denied", clause)
-
-
-def _statuses(compiled: Compiled, case: _Case, *, required: bool) -> Iterator[Status]:
-    """Status of the leaf, then of each CA certificate; raises RevocationError at the first that does not pass."""
-    yield _pass(compiled.book.leaf(case.leaf, case.state, case.at), 0)
-    for depth, (certificate, issuer) in enumerate(compiled.issuers(case.state), start=1):
-        status = compiled.book.authority(certificate, issuer, case.at)
-        if required or status.kind is Kind.REVOKED:
-            yield _pass(status, depth)
-
-
 def _pass(status: Status, depth: int) -> Status:
     if status.kind is Kind.GOOD:
         return status
     raise failure(status, depth)
 
 
-def _level(compiled: Compiled, profile: Profile, kind: CertificateType, case: _Case) -> int:
+def _level(levels: Levels, profile: Profile, kind: CertificateType, policies: frozenset[str]) -> int:
     """Table or surviving policy, under the ceilings of key storage and profile (design §3)."""
-    levels = compiled.levels
     reached = levels.assigned_level(profile.id, kind.id)
-    if reached is None and case.engine == "path":
-        reached = max((levels.policies.get(policy, 0) for policy in case.outcome.policies), default=0)
+    if reached is None:
+        reached = max((levels.policies.get(policy, 0) for policy in policies), default=0)
     ceiling = levels.storage.get(kind.storage, 0)
-    level = min(reached or 0, ceiling, profile.max_level)
+    level = min(reached, ceiling, profile.max_level)
     if level < 1:
         detail = "no ceiling for the key's storage" if reached else "neither a table's level nor a policy with one"
         raise PolicyDenied("policy.no_level", detail, clause="ours: asserted or assigned (design §3)")
