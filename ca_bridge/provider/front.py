@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import secrets
 import time
@@ -52,15 +53,26 @@ class Rates:
     def allow(self, path: str, address: str) -> bool:
         """Whether this request may go on; counts it when it is a step."""
         if path.startswith(_STEPS):
-            return self.limiter.hit(self.steps, "steps", address)
+            return self.limiter.hit(self.steps, "steps", _line(address))
         if path in ("/token", "/attributes"):
-            return self.limiter.test(self.failures, path, address)
+            return self.limiter.test(self.failures, path, _line(address))
         return True
 
     def failed(self, path: str, address: str) -> None:
         """Count a stranger's call."""
         if path in ("/token", "/attributes"):
-            self.limiter.hit(self.failures, path, address)
+            self.limiter.hit(self.failures, path, _line(address))
+
+
+def _line(address: str) -> str:
+    """What one subscriber holds: an IPv4 address, or a /64 of IPv6 (RFC 6177 §2)."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.version == 4 or parsed.ipv4_mapped:
+        return str(parsed if parsed.version == 4 else parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
 class Scheme:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from ca_bridge.asn1.certificate import Certificate, parse_certificate
-from ca_bridge.errors import CrosshallError, PathError
+from ca_bridge.errors import CrosshallError, PathError, RevocationError
+from ca_bridge.revocation.overlay import EMPTY, read_overlay
 from ca_bridge.trust.bundle import MANIFEST, Bundle, read_bundle
 from ca_bridge.trust.profile import Profile
 from ca_bridge.trust.rules import certificate_key
 from ca_bridge.types import Clock, Refusal, Verdict
-from ca_bridge.verdict.compiled import Compiled, compile_all
+from ca_bridge.verdict.compiled import Compiled, compile_all, with_status
 from ca_bridge.verdict.judge import Judged, Stage, judge_leaf, refused
 
 LOOK_EVERY = timedelta(seconds=1)
@@ -33,11 +34,15 @@ class Snapshot:
 
     bundle: Bundle
     compiled: Compiled
+    overlay: str = ""
+    """SHA-256 of the list of status data beside the bundle; empty when there is none."""
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the bundle's manifest, hexadecimal."""
-        return self.bundle.hash
+        """SHA-256 of the bundle's manifest, or of that and the overlay's; hexadecimal."""
+        if not self.overlay:
+            return self.bundle.hash
+        return hashlib.sha256(f"{self.bundle.hash} {self.overlay}".encode()).hexdigest()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -140,14 +145,20 @@ def compile_bundle(bundle: Bundle) -> Snapshot:
 class SnapshotSource:
     """The snapshot in force: swapped atomically for a newer good bundle, kept when the folder holds a bad one."""
 
-    def __init__(self, folder: Path, clock: Clock) -> None:
+    def __init__(self, folder: Path, clock: Clock, status: Path | None = None) -> None:
+        """`status`: where the fetcher lays newer status data (`revocation.overlay`); None: only the bundle's counts."""
         self._folder = folder
         self._clock = clock
+        self._status = status
+        self._overlay = EMPTY
         self._lock = threading.Lock()
+        self._base: Snapshot | None = None
         self._current: Snapshot | None = None
         self._looked: datetime | None = None
         self.problem = ""
         """Why the bundle in the folder is not the one in force; empty when it is."""
+        self.status_problem = ""
+        """Why the status data beside the bundle is not the newest; empty when it is."""
 
     def current(self) -> Snapshot:
         """The snapshot in force; one request asks once and keeps it. Raises PathError `trust.*` when there is none."""
@@ -156,6 +167,7 @@ class SnapshotSource:
             with self._lock:
                 if self._looked is None or abs(now - self._looked) >= LOOK_EVERY:
                     self._look()
+                    self._lay_over()
                     self._looked = now
         if self._current is None:
             raise PathError("trust.bundle", self.problem or "no bundle")
@@ -167,19 +179,41 @@ class SnapshotSource:
         except OSError as error:
             self._keep(f"{MANIFEST}: {error.strerror}")
             return
-        if self._current is not None and manifest == self._current.hash:
+        if self._base is not None and manifest == self._base.hash:
             self.problem = ""
             return
         try:
             bundle = read_bundle(self._folder)
-            if self._current is not None and bundle.version < self._current.bundle.version:
+            if self._base is not None and bundle.version < self._base.bundle.version:
                 raise PathError("trust.bundle", "the version fell")
-            self._current = compile_bundle(bundle)
+            self._base = compile_bundle(bundle)
         except CrosshallError as error:
             self._keep(str(error))
             return
+        except Exception as error:
+            self._keep(f"run.fault: {type(error).__name__}")
+            return
         self.problem = ""
-        _log.info("bundle in force", extra={"snapshot": bundle.hash, "problems": list(self._current.problems)})
+        _log.info("bundle in force", extra={"snapshot": bundle.hash, "problems": list(self._base.problems)})
+
+    def _lay_over(self) -> None:
+        """Make the bundle with the status data beside it the snapshot in force."""
+        if self._base is None:
+            return
+        if self._status is not None:
+            try:
+                self._overlay = read_overlay(self._status, self._overlay)
+                self.status_problem = ""
+            except RevocationError as error:
+                if self.status_problem != error.detail:
+                    _log.error("revocation.overlay: status data is refused, the one in force stays")
+                self.status_problem = error.detail
+        current, overlay = self._current, self._overlay
+        if current is None or current.bundle is not self._base.bundle or current.overlay != overlay.hash:
+            compiled = self._base.compiled
+            if overlay.hash:
+                compiled = with_status(compiled, self._base.bundle, overlay)
+            self._current = replace(self._base, compiled=compiled, overlay=overlay.hash)
 
     def _keep(self, problem: str) -> None:
         if problem != self.problem:

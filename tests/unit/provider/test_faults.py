@@ -135,6 +135,20 @@ def test_too_many_steps_from_one_address(tmp_path: Path):
     assert other.status_code == 303
 
 
+def test_one_line_with_many_addresses_is_one_address(tmp_path: Path):
+    """IPv6 gives every line 2^64 addresses (RFC 6177): they count as one, else the limit limits nobody."""
+    bridge = make_bridge(tmp_path, rate_per_minute=5)
+    client = bridge.browser()
+
+    def ask(address: str) -> int:
+        headers = {"X-Forwarded-For": address}
+        return int(bridge.get(client, "/authorize", query_string=bridge.asked(), headers=headers).status_code)
+
+    assert [ask(f"2001:db8:1:2::{number:x}") for number in range(1, 7)] == [303] * 5 + [429]
+    assert ask("2001:db8:1:3::1") == 303, "the neighbour goes on"
+    assert [ask(f"::ffff:192.0.2.{number}") for number in range(1, 7)] == [303] * 6, "IPv4 in IPv6 is IPv4"
+
+
 def test_strangers_at_the_token_endpoint_are_held_back(tmp_path: Path):
     """Wrong assertions from one address: 429 in the end; Keycloak at another address is not held back, however busy."""
     bridge = make_bridge(tmp_path, rate_per_minute=40)

@@ -197,6 +197,33 @@ def test_the_source_swaps_good_bundles_and_keeps_the_old_one(federation: Federat
     assert source.problem == ""
 
 
+def test_a_fault_of_ours_in_a_new_bundle_keeps_the_old_one(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever goes wrong with new data, the snapshot in force judges on, and it is tried once a second, not each time.
+
+    Else one odd file would stop every sign-in, each of which would compile the bundle again.
+    """
+    clock, tried = [NOW], []
+    source = SnapshotSource(federation.folder, lambda: clock[0])
+    first = source.current()
+
+    def broken(_bundle: object) -> None:
+        tried.append(1)
+        raise AttributeError("a name that stands in no log: 张三")
+
+    monkeypatch.setattr("ca_bridge.verdict.snapshot.compile_bundle", broken)
+    federation.table("denials/x.toml", {"deny": [{"why": "test", "domain": "gd"}]})
+    clock[0] += timedelta(seconds=1)
+    assert all(source.current() is first for _ in range(3))
+    assert source.problem == "run.fault: AttributeError"
+    assert len(tried) == 1
+    monkeypatch.undo()
+    clock[0] += timedelta(seconds=1)
+    assert source.current() is not first
+    assert source.problem == ""
+
+
 def test_no_bundle_at_all_is_an_error_with_a_code(federation: Federation) -> None:
     """Nothing in force: `trust.bundle`, never a snapshot that accepts nothing in silence."""
     source = SnapshotSource(federation.folder / "absent", lambda: NOW)
