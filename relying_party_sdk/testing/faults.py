@@ -53,6 +53,9 @@ class Fault(StrEnum):
     # metadata
     WRONG_ISSUER = "wrong-issuer"
     PLAIN_HTTP = "plain-http"
+    # the way back from a sign-out
+    LOGOUT_WRONG_STATE = "logout-wrong-state"
+    LOGOUT_NO_STATE = "logout-no-state"
     # attributes
     OTHER_SUBJECT = "other-subject"
 

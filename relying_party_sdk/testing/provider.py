@@ -128,7 +128,7 @@ class FakeProvider:
     def register(self, settings: Settings, jwks: Mapping[str, Any]) -> None:
         """Register the client of `settings` with its public keys."""
         self._clients[settings.client_id] = Client(
-            settings.client_id, settings.redirect_uri, lambda: jwks, settings.home
+            settings.client_id, settings.redirect_uri, lambda: jwks, settings.signed_out_uri
         )
 
     def logout_token(self, client_id: str, **changes: Any) -> str:
@@ -281,7 +281,9 @@ class FakeProvider:
         if client is None or target != client.post_logout_uri or not call.query.get("id_token_hint"):
             raise Refused("invalid_request", "post_logout_redirect_uri is not registered")
         self.end_login()
-        return Answer.redirect(target)
+        state = "of-another-sign-out" if Fault.LOGOUT_WRONG_STATE in self.faults else call.query.get("state")
+        back = f"?{urlencode({'state': state})}" if state and Fault.LOGOUT_NO_STATE not in self.faults else ""
+        return Answer.redirect(target + back)
 
     def _attributes(self, call: Call) -> Answer:
         grant = self._access.get(call.headers.get("authorization", "").removeprefix("Bearer "))

@@ -1,0 +1,62 @@
+"""One request of an application, whatever its framework: who is there, and what a page requires of them."""
+
+from __future__ import annotations
+
+from relying_party_sdk.person import Person, Requirement
+from relying_party_sdk.session import Session
+from relying_party_sdk.web import Call, Reply, Stopped, Web
+
+Headers = list[tuple[str, str]]
+
+
+class Visit:
+    """Reads and confirms the session once, when it is first asked for. For one request, not shared by threads."""
+
+    def __init__(self, web: Web, call: Call) -> None:
+        self.web = web
+        self.call = call
+        self.touched = False
+        """The answer depends on who is signed in."""
+        self._session: Session | None = None
+        self._person: Person | None = None
+
+    @property
+    def person(self) -> Person | None:
+        """Who is signed in, confirmed within `recheck`; None for nobody.
+
+        Raises ProviderError `rp.provider_unreachable` when that cannot be known any more, StoreError.
+        """
+        if not self.touched:
+            cookie = self.web.session_cookie(self.call)
+            self._session = self.web.party.current(cookie) if cookie else None
+            self._person = self.web.party.person(self._session) if self._session else None
+            self.touched = True
+        return self._person
+
+    def check(self, wanted: Requirement) -> Reply | None:
+        """None to show the page, else what is to be answered instead. Raises as `person`, and as `Web.depart`."""
+        return self.web.gate(self.call, self.person, wanted)
+
+    def require(self, wanted: Requirement) -> Person:
+        """The person, who meets `wanted`. Raises Stopped with the answer for one who does not, or as `check`."""
+        reply = self.check(wanted)
+        if reply is not None or self._person is None:
+            raise Stopped(reply or Reply(500))
+        return self._person
+
+    def sign_in_address(self, return_to: str = "", wanted: Requirement | None = None) -> str:
+        """Path that begins a sign-in (or step-up) and comes back to `return_to`, by default this page."""
+        return self.web.sign_in_address(return_to or self.call.here, wanted)
+
+    @property
+    def sign_out_address(self) -> str:
+        """Path that a form posts to in order to sign out everywhere."""
+        return self.web.sign_out_address
+
+    def private(self, headers: Headers) -> Headers:
+        """The answer's headers; one that depends on who is signed in is never kept by a cache."""
+        if not self.touched or any(name.lower() == "cache-control" for name, _ in headers):
+            return headers
+        vary = ", ".join(value for name, value in headers if name.lower() == "vary")
+        kept = [(name, value) for name, value in headers if name.lower() != "vary"]
+        return [*kept, ("Cache-Control", "no-store"), ("Vary", f"{vary}, Cookie" if vary else "Cookie")]
