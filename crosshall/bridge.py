@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from datetime import timedelta
 from typing import Annotated
 
 import typer
 
 from ca_bridge.app import run_watcher
+from ca_bridge.fetch.fetcher import Fetcher
+from ca_bridge.fetch.http import Client
 from ca_bridge.provider import logs
 from ca_bridge.provider.keys import LEAD, create_ring, read_ring, rotate
 from ca_bridge.provider.watcher import purge_all
@@ -27,6 +31,34 @@ def watch(settings: SettingsFile = DEFAULT_SETTINGS) -> None:
     """Judge live sessions again when trust data changes, end what is refused, tell Keycloak; until stopped."""
     logs.configure()
     run_watcher(load_settings(settings))
+
+
+@app.command()
+def fetch(
+    settings: SettingsFile = DEFAULT_SETTINGS,
+    once: Annotated[
+        bool, typer.Option("--once", help="One round, then stop; exit code 1 when something failed.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="With --once: also what is not due yet.")] = False,
+) -> None:
+    """Keep CRLs and OCSP answers fresh, from the addresses in the CAs' profiles, into state/status; until stopped."""
+    logs.configure()
+    node = load_settings(settings).node
+    fetcher = Fetcher(node.bundle, node.state / "status", Client(), utc_now)
+    if not once:
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        fetcher.run(stop)
+        return
+    report = fetcher.round(everything=everything)
+    for ca, kind, host, code, detail in report.failed:
+        typer.echo(f"{ca}: {kind} from {host}: {code}: {detail}", err=True)
+    typer.echo(
+        f"asked: {report.asked}; new: {report.fresh}; unchanged: {report.unchanged}; failed: {len(report.failed)}"
+    )
+    if report.failed:
+        raise typer.Exit(1)
 
 
 @app.command("migrate")

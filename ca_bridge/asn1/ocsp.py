@@ -9,6 +9,7 @@ from cryptography.x509 import ocsp
 
 from ca_bridge.asn1 import der
 from ca_bridge.asn1.certificate import algorithm, quietly, read_extensions
+from ca_bridge.asn1.extensions import Extension
 from ca_bridge.asn1.names import Name, parse_name
 from ca_bridge.errors import CrosshallError, InputError
 
@@ -16,6 +17,8 @@ MAX_OCSP_OCTETS = 1 << 20
 MAX_SINGLES = 1000
 _BASIC = "1.3.6.1.5.5.7.48.1.1"
 _SUCCESSFUL = b"\x00"
+_NONCE = "1.3.6.1.5.5.7.48.1.2"
+MAX_NONCE_OCTETS = 128
 GOOD, REVOKED, UNKNOWN = 0x80, 0xA1, 0x82
 
 
@@ -48,6 +51,8 @@ class OcspResponse:
     signature: bytes = field(repr=False)
     certificates: tuple[bytes, ...] = field(repr=False)
     """DER of the certificates that came with it."""
+    nonce: bytes | None = field(default=None, repr=False)
+    """The nonce of the request that it answers (RFC 9654); None: it does not say."""
 
 
 def parse_ocsp(data: bytes) -> OcspResponse:
@@ -80,7 +85,7 @@ def _decode(data: bytes) -> OcspResponse:
     signature = der.content(basic, parts[2], der.BIT_STRING)
     if not signature or signature[0] != 0:
         raise InputError("asn1.ocsp", "signature bits")
-    name, key, produced, singles = _data(tbs)
+    name, key, produced, singles, nonce = _data(tbs)
     return OcspResponse(
         tbs=tbs,
         responder_name=name,
@@ -91,10 +96,11 @@ def _decode(data: bytes) -> OcspResponse:
         signature_parameters=parameters,
         signature=signature[1:],
         certificates=_certificates(basic, parts[3]) if len(parts) == 4 else (),
+        nonce=nonce,
     )
 
 
-def _data(tbs: bytes) -> tuple[Name | None, bytes, datetime, tuple[Single, ...]]:
+def _data(tbs: bytes) -> tuple[Name | None, bytes, datetime, tuple[Single, ...], bytes | None]:
     fields = der.children(tbs, limit=5)
     if fields[0][0] == 0xA0:
         raise InputError("asn1.ocsp", "a version other than 1")
@@ -106,9 +112,9 @@ def _data(tbs: bytes) -> tuple[Name | None, bytes, datetime, tuple[Single, ...]]
         key = der.content(tbs, responder)[start:stop]
     if (name is None and not key) or fields[2][0] != der.SEQUENCE:
         raise InputError("asn1.ocsp", "responder or responses")
-    _no_critical(tbs, fields[3:], 0xA1)
+    extensions = _no_critical(tbs, fields[3:], 0xA1, _NONCE)
     items = der.items(tbs, fields[2][2], fields[2][3], MAX_SINGLES)
-    return name, key, der.time(tbs, fields[1]), tuple(_single(tbs, item) for item in items)
+    return name, key, der.time(tbs, fields[1]), tuple(_single(tbs, item) for item in items), _nonce(extensions)
 
 
 def _single(data: bytes, item: der.Tlv) -> Single:
@@ -138,15 +144,27 @@ def _single(data: bytes, item: der.Tlv) -> Single:
     )
 
 
-def _no_critical(data: bytes, rest: list[der.Tlv], tag: int) -> None:
-    """No extension of a response is understood here, so that none may be critical (RFC 6960 §4.4)."""
+def _no_critical(data: bytes, rest: list[der.Tlv], tag: int, known: str = "") -> dict[str, Extension]:
+    """The extensions of a response or a part of it; only `known` may be critical (RFC 6960 §4.4)."""
     if not rest:
-        return
+        return {}
     if len(rest) != 1 or rest[0][0] != tag:
         raise InputError("asn1.ocsp", "extensions")
     found = read_extensions(data, der.read(data, rest[0][2], rest[0][3]))
-    if any(extension.critical for extension in found.values()):
+    if any(extension.critical and oid != known for oid, extension in found.items()):
         raise InputError("asn1.ocsp", "unknown critical extension")
+    return found
+
+
+def _nonce(extensions: dict[str, Extension]) -> bytes | None:
+    """RFC 9654 §2.1: an OCTET STRING of 1 to 128 octets."""
+    if _NONCE not in extensions:
+        return None
+    value = extensions[_NONCE].value
+    start, stop = der.whole(value, der.OCTET_STRING)
+    if not 0 < stop - start <= MAX_NONCE_OCTETS:
+        raise InputError("asn1.ocsp", "length of the nonce")
+    return value[start:stop]
 
 
 def _certificates(data: bytes, item: der.Tlv) -> tuple[bytes, ...]:

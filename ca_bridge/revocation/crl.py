@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from ca_bridge.asn1.certificate import Certificate
-from ca_bridge.asn1.crl import REMOVE_FROM_CRL, Crl, Entry
+from ca_bridge.asn1.crl import REMOVE_FROM_CRL, Crl
+from ca_bridge.asn1.crl_entries import Entry
 from ca_bridge.asn1.extensions import DistributionPoint, relative_name
 from ca_bridge.asn1.general_names import DIRECTORY, GeneralName
 from ca_bridge.asn1.names import Name, Normalised

@@ -24,6 +24,8 @@ from ca_bridge.revocation.status import FUTURE_SKEW, UNKNOWN, Kind, Status
 MAX_AGE = timedelta(hours=24)
 """How old a response without nextUpdate may be."""
 NO_CHECK = "1.3.6.1.5.5.7.48.1.5"
+SHORT_LIFE = timedelta(days=7)
+"""A responder's certificate that lives no longer needs no status of its own (RFC 6960 §4.2.2.2.1)."""
 _CLAUSE = "RFC 6960 §3.2"
 
 
@@ -33,7 +35,7 @@ def _sm3(data: bytes) -> bytes:
     return digest.finalize()
 
 
-_HASHES: dict[str, Callable[[bytes], bytes]] = {
+HASHES: dict[str, Callable[[bytes], bytes]] = {
     "1.3.14.3.2.26": lambda data: hashlib.sha1(data, usedforsecurity=False).digest(),
     "2.16.840.1.101.3.4.2.1": lambda data: hashlib.sha256(data).digest(),
     "2.16.840.1.101.3.4.2.2": lambda data: hashlib.sha384(data).digest(),
@@ -60,29 +62,31 @@ def ocsp_status(query: OcspQuery, responses: Iterable[OcspResponse]) -> Status:
     best = UNKNOWN
     for response in responses:
         for single in response.singles:
-            if not _speaks_of(single, query.certificate, query.issuer_spki):
+            if not speaks_of(single, query.certificate, query.issuer_spki):
                 continue
-            status = _status(single, query.at)
+            status = single_status(single, query.at)
             if status.kind <= best.kind and status.kind is not Kind.REVOKED:
                 continue
-            if _signed(response, query):
+            if signed_for(response, query):
                 best = status
                 if status.kind is Kind.REVOKED:
                     return best
     return best
 
 
-def _speaks_of(single: Single, certificate: Certificate, issuer_spki: bytes) -> bool:
-    digest = _HASHES.get(single.hash_algorithm)
+def speaks_of(single: Single, certificate: Certificate, issuer_spki: bytes) -> bool:
+    """Whether a CertID, under whatever hash, names this certificate by its issuer's name and key (RFC 6960 §4.1.1)."""
+    digest = HASHES.get(single.hash_algorithm)
     return (
         digest is not None
         and single.serial == certificate.serial
         and single.name_hash == digest(certificate.issuer.der)
-        and single.key_hash == digest(_key_bits(issuer_spki))
+        and single.key_hash == digest(key_bits(issuer_spki))
     )
 
 
-def _status(single: Single, at: datetime) -> Status:
+def single_status(single: Single, at: datetime) -> Status:
+    """What one answer says at a time, if its signature is good; `unknown` and the future say nothing."""
     until = single.next_update if single.next_update is not None else single.this_update + MAX_AGE
     if single.this_update > at + FUTURE_SKEW or single.status not in (GOOD, REVOKED):
         return UNKNOWN
@@ -95,7 +99,7 @@ def _status(single: Single, at: datetime) -> Status:
     return Status(Kind.GOOD, "", single.this_update, until, _CLAUSE)
 
 
-def _signed(response: OcspResponse, query: OcspQuery) -> bool:
+def signed_for(response: OcspResponse, query: OcspQuery) -> bool:
     """RFC 6960 §4.2.2.2: by the CA itself, or by a responder whose certificate the CA's own key signed for this."""
     issuer, spki = query.certificate.issuer.normalised, query.issuer_spki
     if _is_responder(response, spki, issuer) and _good(response, spki, query.sm2_id):
@@ -105,10 +109,14 @@ def _signed(response: OcspResponse, query: OcspQuery) -> bool:
             _is_responder(response, responder.spki, responder.subject.normalised)
             and _may_respond(responder, query)
             and _good(response, responder.spki, query.sm2_id)
-            and (NO_CHECK in responder.extensions or query.appointed(responder))
+            and (_needs_no_status(responder) or query.appointed(responder))
         ):
             return True
     return False
+
+
+def _needs_no_status(responder: Certificate) -> bool:
+    return NO_CHECK in responder.extensions or responder.not_after - responder.not_before <= SHORT_LIFE
 
 
 def _responders(response: OcspResponse) -> Iterator[Certificate]:
@@ -122,7 +130,7 @@ def _responders(response: OcspResponse) -> Iterator[Certificate]:
 def _is_responder(response: OcspResponse, spki: bytes, name: object) -> bool:
     if response.responder_name is not None:
         return response.responder_name.normalised == name
-    return response.responder_key == hashlib.sha1(_key_bits(spki), usedforsecurity=False).digest()
+    return response.responder_key == hashlib.sha1(key_bits(spki), usedforsecurity=False).digest()
 
 
 def _may_respond(responder: Certificate, query: OcspQuery) -> bool:
@@ -159,6 +167,6 @@ def _good(response: OcspResponse, spki: bytes, sm2_id: str) -> bool:
     return True
 
 
-def _key_bits(spki: bytes) -> bytes:
+def key_bits(spki: bytes) -> bytes:
     """Content of subjectPublicKey without the count of unused bits: what CertID and KeyHash are taken over."""
     return der.content(spki, der.children(spki, limit=2)[1], der.BIT_STRING)[1:]

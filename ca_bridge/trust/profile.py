@@ -5,14 +5,15 @@ Nothing here is guessed: a certificate that fits no type of its CA's profile is 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ca_bridge.asn1.certificate import Certificate
-from ca_bridge.asn1.names import normalise
 from ca_bridge.errors import LANGUAGES
 from ca_bridge.trust.model import DomainName, Level, Model, Oid, Sha256, Slug, build, load_table
 from ca_bridge.types import Capacity, IdentifierType
@@ -23,6 +24,26 @@ _SOURCE = re.compile(r"^(subject\.[A-Za-z0-9.]+|extension:[0-9.]+|san\.([0-9.]+|
 SourceText = Annotated[str, Field(pattern=_SOURCE.pattern)]
 State = Annotated[str, Field(pattern=r"^[A-Z]{2,3}$")]
 Distinguishing = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+def _address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError("not an http(s) address")
+    if "@" in parts.netloc or parts.fragment or not re.fullmatch(r"[!-~]{1,1000}", text):
+        raise ValueError("an address has no user, no fragment and no characters beyond ASCII")
+    return text
+
+
+def _network(text: str) -> str:
+    network = ipaddress.ip_network(text)
+    if network.prefixlen < (8 if network.version == 4 else 32):
+        raise ValueError("the network is too large")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Network = Annotated[str, AfterValidator(_network)]
 
 
 class Source(Model):
@@ -74,7 +95,7 @@ class Match(Model):
     def holds(self, certificate: Certificate) -> bool:
         """Whether the certificate has all of it; names compare as RFC 5280 §7.1 has it."""
         for kind, wanted in (("OU", self.subject_ou), ("O", self.subject_o), ("title", self.subject_title)):
-            if wanted is not None and normalise(wanted) not in map(normalise, certificate.subject.all(kind)):
+            if wanted is not None and not certificate.subject.has(kind, wanted):
                 return False
         if self.policy is not None and self.policy not in (certificate.policies or ()):
             return False
@@ -102,6 +123,20 @@ class Status(Model):
     source: Literal["crl"] = "crl"
     grace_seconds: int = Field(default=0, ge=0, le=30 * 86400)
     """How long after nextUpdate a CRL still counts, in seconds."""
+    fetch: tuple[Address, ...] = Field(default=(), max_length=64)
+    """Addresses of CRLs and delta CRLs that the fetcher keeps fresh; no other is ever asked for."""
+    ocsp: tuple[Address, ...] = Field(default=(), max_length=8)
+    """Responders that the fetcher asks about CA certificates this CA issued; never about a person's."""
+    certificates: tuple[Address, ...] = Field(default=(), max_length=64)
+    """Addresses of CA certificates (AIA caIssuers), kept as candidates for the province; nothing trusts them."""
+    private: tuple[Network, ...] = Field(default=(), max_length=16)
+    """Networks, among those that are not public, in which the hosts of these addresses may lie: `10.8.0.0/16`."""
+    refresh_seconds: int = Field(default=3600, ge=60, le=7 * 86400)
+    """How often the addresses are asked at least; earlier when nextUpdate comes nearer."""
+    ocsp_hash: Literal["sha1", "sha256", "sm3"] = "sha1"
+    """Of the CertID in requests: every responder knows sha1 (RFC 6960 §4.3), where it protects nothing."""
+    ocsp_nonce: Literal["required", "optional"] = "optional"
+    """Whether an answer without our nonce counts; when it does, only by its age (RFC 9654 §2.1)."""
 
 
 class Profile(Model):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ca_bridge.asn1.certificate import Certificate
 from ca_bridge.asn1.names import Normalised
@@ -11,6 +11,7 @@ from ca_bridge.errors import CrosshallError, PathError
 from ca_bridge.path.budget import Budget
 from ca_bridge.path.state import Anchor, Inputs, State, initial_state
 from ca_bridge.path.validate import DEFAULT_SM2_ID, Sm2Id, advance, verify_signature
+from ca_bridge.revocation.overlay import Overlay
 from ca_bridge.trust.bundle import Bundle
 from ca_bridge.trust.lists import ListEntry
 from ca_bridge.trust.profile import Profile
@@ -97,6 +98,14 @@ def compile_all(bundle: Bundle) -> Compiled:
         denied=denied,
         problems=(*bundle.problems, *graph.problems, *faults),
     )
+
+
+def with_status(compiled: Compiled, bundle: Bundle, overlay: Overlay) -> Compiled:
+    """The same graph with the overlay's status data beside the bundle's; newer CRLs of a scope win, revoked wins."""
+    keys = {key: state.spki for key, state in compiled.parents.items()}
+    crls = [*bundle.crls, *overlay.crls.values()]
+    book = StatusBook(crls, compiled.by_key, compiled.sm2_id, keys, overlay.responses.values())
+    return replace(compiled, book=book, problems=(*compiled.problems, *overlay.problems))
 
 
 def _list_states(bundle: Bundle, sm2_id: Sm2Id) -> tuple[Mapping[Normalised, tuple[ListState, ...]], list[str]]:

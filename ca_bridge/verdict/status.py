@@ -1,4 +1,4 @@
-"""Status under a snapshot: CRLs of the bundle, signed by keys that the compiled graph knows."""
+"""Status under a snapshot: CRLs of the bundle, and what the fetcher has laid beside it, signed by keys of the graph."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from datetime import datetime, timedelta
 from ca_bridge.asn1.certificate import Certificate
 from ca_bridge.asn1.crl import Crl
 from ca_bridge.asn1.names import Name
+from ca_bridge.asn1.ocsp import OcspResponse
 from ca_bridge.path.state import State
 from ca_bridge.path.validate import Sm2Id
 from ca_bridge.revocation.crl import CrlSet, Query, crl_status
+from ca_bridge.revocation.ocsp import OcspQuery, ocsp_status
 from ca_bridge.revocation.status import FUTURE_SKEW, Kind, Status
 from ca_bridge.trust.profile import Profile
 
@@ -22,7 +24,12 @@ class StatusBook:
     """Answers what the bundle knows of a certificate's status, at any time."""
 
     def __init__(
-        self, crls: Iterable[Crl], profiles: Mapping[str, Profile], sm2_id: Sm2Id, keys: Mapping[str, bytes]
+        self,
+        crls: Iterable[Crl],
+        profiles: Mapping[str, Profile],
+        sm2_id: Sm2Id,
+        keys: Mapping[str, bytes],
+        responses: Iterable[OcspResponse] = (),
     ) -> None:
         """`profiles` by issuing key; `keys`: every key of the graph by its hash."""
         self._set = CrlSet.of(crls)
@@ -31,7 +38,10 @@ class StatusBook:
         self._keys = keys
         self._verified: dict[tuple[str, bytes, str], bool] = {}
         self._memo: dict[tuple[str, str, int], Status] = {}
-        self._turns = sorted({crl.this_update - FUTURE_SKEW for s in self._all() for crl in s})
+        self._responses = _by_serial(responses)
+        turns = {crl.this_update - FUTURE_SKEW for s in self._all() for crl in s}
+        turns |= {one.this_update - FUTURE_SKEW for rs in self._responses.values() for r in rs for one in r.singles}
+        self._turns = sorted(turns)
 
     def leaf(self, leaf: Certificate, issuer: State, at: datetime) -> Status:
         """Status of a leaf under one issuer."""
@@ -51,19 +61,40 @@ class StatusBook:
     def _ask(self, certificate: Certificate, spki: bytes, spki_sha256: str, allowed: bool, at: datetime) -> Status:
         profile = self._profiles.get(spki_sha256)
         grace = timedelta(seconds=profile.status.grace_seconds if profile is not None else 0)
-        signers = _Signers(self._relatives(spki_sha256, spki, allowed=allowed))
-        return crl_status(Query(certificate, spki, at, grace), self._set, signers, verified=self._verified)
+        signers = _Signers(self._relatives(spki_sha256, spki, but=certificate.spki_sha256, allowed=allowed))
 
-    def _relatives(self, spki_sha256: str, spki: bytes, *, allowed: bool) -> list[tuple[bytes, str, object]]:
-        """Keys whose CRLs count: the issuer's own, and the other keys of its profile (a CA that rolls over)."""
+        def by_crl(asked: Certificate) -> Status:
+            return crl_status(Query(asked, spki, at, grace), self._set, signers, verified=self._verified)
+
+        status = by_crl(certificate)
+        responses = self._responses.get(certificate.serial, ())
+        if not responses or status.kind is Kind.REVOKED:
+            return status
+        query = OcspQuery(certificate, spki, at, self._sm2_id(spki_sha256), lambda found: good(by_crl(found)))
+        return max(status, ocsp_status(query, responses), key=lambda known: known.kind)
+
+    def _relatives(self, spki_sha256: str, spki: bytes, *, but: str, allowed: bool) -> list[tuple[bytes, str, object]]:
+        """Keys whose CRLs count: the issuer's own, and the other keys of its profile (a CA that rolls over).
+
+        `but` is the key whose certificate is asked about: whoever stole it would say that it is good.
+        """
         own = [(spki, self._sm2_id(spki_sha256), None)] if allowed else []
         profile = self._profiles.get(spki_sha256)
-        others = () if profile is None else (key for key in profile.keys if key != spki_sha256 and key in self._keys)
+        siblings = () if profile is None else profile.keys
+        others = (key for key in siblings if key not in (spki_sha256, but) and key in self._keys)
         return [*own, *((self._keys[key], self._sm2_id(key), None) for key in others)]
 
     def _all(self) -> Iterable[tuple[Crl, ...]]:
         yield from self._set.complete.values()
         yield from self._set.deltas.values()
+
+
+def _by_serial(responses: Iterable[OcspResponse]) -> Mapping[int, tuple[OcspResponse, ...]]:
+    found: dict[int, tuple[OcspResponse, ...]] = {}
+    for response in responses:
+        for serial in {single.serial for single in response.singles}:
+            found[serial] = (*found.get(serial, ()), response)
+    return found
 
 
 class _Signers:
