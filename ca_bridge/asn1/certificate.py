@@ -119,8 +119,7 @@ def parse_certificate(data: bytes) -> Certificate:
         raise InputError("asn1.too_large", f"{len(data)} octets")
     try:
         loaded = quietly(lambda: x509.load_der_x509_certificate(data))
-        quietly(lambda: _touch(loaded))
-        return _decode(bytes(data))
+        return _decode(bytes(data), loaded)
     except CrosshallError:
         raise
     except x509.DuplicateExtension as error:
@@ -174,18 +173,12 @@ def read_extensions(data: bytes, item: der.Tlv) -> dict[str, Extension]:
     if item[0] != der.SEQUENCE or item[2] == item[3]:
         raise InputError("asn1.extension", "extensions")
     found: dict[str, Extension] = {}
-    for _, begin, start, stop in der.items(data, item[2], item[3], 256):
-        shared = data[start : start + 5] in _SHARED
-        oid, extension = (_shared_extension if shared else _extension)(data[begin:stop])
+    for _, begin, _, stop in der.items(data, item[2], item[3], 256):
+        oid, extension = _extension(data[begin:stop])
         if oid in found:
             raise InputError("asn1.duplicate_extension", oid)
         found[oid] = extension
     return found
-
-
-_SHARED = frozenset(bytes.fromhex("0603551d") + bytes([last]) for last in (15, 19, 31, 32, 35, 37))
-"""keyUsage, basicConstraints, CRL distribution points, policies, the issuer's key, purposes: the same in all leaves of
-one CA, and they say nothing of a person. They are read once."""
 
 
 def _extension(data: bytes) -> tuple[str, Extension]:
@@ -198,9 +191,6 @@ def _extension(data: bytes) -> tuple[str, Extension]:
     return der.oid_at(data, parts[0]), Extension(critical, der.content(data, parts[-1], der.OCTET_STRING))
 
 
-_shared_extension = functools.lru_cache(maxsize=4096)(_extension)
-
-
 def quietly(load: Callable[[], T]) -> T:
     """What `load` returns, when a warning was made an error by somebody's filter too."""
     try:
@@ -209,6 +199,55 @@ def quietly(load: Callable[[], T]) -> T:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return load()
+
+
+_SHARED = frozenset(
+    {
+        oids.KEY_USAGE,
+        oids.BASIC_CONSTRAINTS,
+        oids.EXTENDED_KEY_USAGE,
+        oids.CERTIFICATE_POLICIES,
+        oids.AUTHORITY_KEY_IDENTIFIER,
+        oids.CRL_DISTRIBUTION_POINTS,
+        oids.AUTHORITY_INFO_ACCESS,
+    }
+)
+"""The same in all leaves of one CA, and they say nothing of a person."""
+_KEPT = 4096
+_accepted: dict[bytes, tuple[str, Extension]] = {}
+"""Encodings of `_SHARED` extensions that `cryptography` has read without fault, each as our reader has it."""
+_PLAIN_NAMES = frozenset({0x81, 0x82, 0x86})
+
+
+def _checked_extensions(tbs: bytes, item: der.Tlv, loaded: x509.Certificate) -> dict[str, Extension]:
+    """`read_extensions`, each type checked by `cryptography` too: now, or in an earlier certificate, octet by octet."""
+    found: dict[str, Extension] = {}
+    fresh: dict[bytes, tuple[str, Extension]] = {}
+    sure = True
+    for _, begin, _, stop in der.items(tbs, item[2], item[3], 256):
+        encoded = tbs[begin:stop]
+        known = _accepted.get(encoded)
+        if known is None:
+            known = _extension(encoded)
+            sure = sure and _needs_no_second_reader(*known)
+            if known[0] in _SHARED:
+                fresh[encoded] = known
+        if known[0] in found:
+            raise InputError("asn1.duplicate_extension", known[0])
+        found[known[0]] = known[1]
+    if not sure:
+        quietly(lambda: _touch(loaded))
+        if len(_accepted) + len(fresh) > _KEPT:
+            _accepted.clear()
+        _accepted.update(fresh)
+    return found
+
+
+def _needs_no_second_reader(oid: str, extension: Extension) -> bool:
+    """Types that `cryptography` does not know (national arcs) or that our reader takes in no wider form than it."""
+    if oid == oids.SUBJECT_ALT_NAME:
+        return all(name[0] in _PLAIN_NAMES for name in der.children(extension.value))
+    return oid == oids.SUBJECT_KEY_IDENTIFIER or oid.startswith(("1.2.156.", "1.2.86."))
 
 
 def _touch(loaded: x509.Certificate) -> None:
@@ -235,7 +274,7 @@ _DECODERS: Mapping[str, tuple[str, Callable[[bytes], Any]]] = {
 }
 
 
-def _decode(data: bytes) -> Certificate:
+def _decode(data: bytes, loaded: x509.Certificate) -> Certificate:
     outer = der.children(data, limit=3)
     tbs = der.raw(data, outer[0])
     parts = der.children(tbs, limit=10)
@@ -249,7 +288,7 @@ def _decode(data: bytes) -> Certificate:
     if der.raw(data, outer[1]) != der.raw(tbs, parts[1]):
         raise InputError("asn1.algorithm_mismatch", "signature algorithm inside and outside differ")
     times = der.items(tbs, parts[3][2], parts[3][3], 2)
-    found = _extensions(tbs, parts[6:], version)
+    found = _extensions(tbs, parts[6:], version, loaded)
     oid, parameters = algorithm(data, outer[1])
     spki = der.raw(tbs, parts[5])
     signature = der.content(data, outer[2], der.BIT_STRING)
@@ -276,7 +315,7 @@ def _decode(data: bytes) -> Certificate:
     )
 
 
-def _extensions(tbs: bytes, rest: list[der.Tlv], version: int) -> dict[str, Extension]:
+def _extensions(tbs: bytes, rest: list[der.Tlv], version: int, loaded: x509.Certificate) -> dict[str, Extension]:
     tags = [item[0] for item in rest]
     if tags != sorted(set(tags)) or not set(tags) <= {0x81, 0x82, 0xA3}:
         raise InputError("asn1.certificate", "fields after the key")
@@ -287,7 +326,9 @@ def _extensions(tbs: bytes, rest: list[der.Tlv], version: int) -> dict[str, Exte
     inner = der.items(tbs, rest[-1][2], rest[-1][3], 1)
     if not inner:
         raise InputError("asn1.extension", "extensions")
-    return read_extensions(tbs, inner[0])
+    if inner[0][0] != der.SEQUENCE or inner[0][2] == inner[0][3]:
+        raise InputError("asn1.extension", "extensions")
+    return _checked_extensions(tbs, inner[0], loaded)
 
 
 def _values(found: Mapping[str, Extension]) -> dict[str, Any]:

@@ -51,6 +51,11 @@ class Name:
             raise InputError("asn1.name", f"attribute {kind} is there {len(found)} times")
         return found[0] if found else None
 
+    def has(self, kind: str, text: str) -> bool:
+        """Whether an attribute has this value, as RFC 5280 §7.1 compares them."""
+        wanted = (ATTRIBUTES.get(kind, kind), "'" + _wanted(text))
+        return any(wanted in rdn for rdn in self.normalised)
+
     @property
     def text(self) -> str:
         """For people only, most specific first; never compared."""
@@ -86,7 +91,11 @@ def normalise(text: str) -> str:
     if text.isascii() and text.isprintable():
         return " ".join(text.lower().split())
     # Ignorable characters go first: one between a letter and its accent must not keep the two from composing.
-    kept = "".join(c for c in text if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf"))
+    kept = (
+        text
+        if text.isalnum()
+        else "".join(c for c in text if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf"))
+    )
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", kept).casefold())
     return " ".join(folded.split())
 
@@ -146,3 +155,5 @@ _SHARED = frozenset(b"\x06\x03\x55\x04" + bytes([last]) for last in (6, 7, 8, 10
 """Country, locality, province, organisation and its unit."""
 _shared_rdn = functools.lru_cache(maxsize=4096)(_rdn)
 _cached = functools.lru_cache(maxsize=8192)(read_name)
+_wanted = functools.lru_cache(maxsize=1024)(normalise)
+"""Texts of profiles and lists, which come again with every leaf."""

@@ -7,6 +7,7 @@ one person. No error says what the number was.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -49,15 +50,21 @@ def plain(text: str) -> str:
     """`text` in upper-case ASCII without spaces. Raises IdentityError `identity.characters`."""
     if len(text) > MAX_LENGTH:
         raise IdentityError("identity.characters", "the number is too long")
+    if text.isascii() and text.isalnum():  # nearly every number there is
+        return text.upper()
     mapped = "".join(character for character in text.translate(_FULL_WIDTH) if character not in _SPACES)
     if not mapped or not mapped.isascii() or not mapped.isprintable():
         raise IdentityError("identity.characters", "the number is empty or holds characters that no number has")
     return mapped.upper()
 
 
+_CN_ID_WEIGHTS = tuple(pow(2, 17 - place, 11) for place in range(17))
+_CN_ID = re.compile(r"[0-9]{17}[0-9X]")
+
+
 def cn_id_check(first17: str) -> str:
     """Check digit of GB 11643 §A (ISO 7064 MOD 11-2) for 17 digits."""
-    total = sum(int(digit) * pow(2, 17 - place, 11) for place, digit in enumerate(first17))
+    total = sum(map(operator.mul, map(int, first17), _CN_ID_WEIGHTS))
     return "0123456789X"[(12 - total % 11) % 11]
 
 
@@ -75,7 +82,7 @@ def uscc_check(first17: str) -> str:
 
 
 def _cn_id(value: str) -> str:
-    if re.fullmatch(r"[0-9]{17}[0-9X]", value) is None:
+    if _CN_ID.fullmatch(value) is None:
         raise IdentityError("identity.number", "not 17 digits and a check digit")
     if int(value[:2]) not in PROVINCES and value[:6] not in RESIDENCE_PERMITS:
         raise IdentityError("identity.number", "the area is not one of GB/T 2260, nor of residence permits")

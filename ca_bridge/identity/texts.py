@@ -80,6 +80,8 @@ def _bare(value: bytes) -> str:
 def _checked(text: str) -> str:
     # Control and formatting characters would show one name and be another. Private and unassigned ones stay: rare
     # characters of real names are among them (GB 18030's private area, ideographs newer than Python's tables).
-    if not 1 <= len(text) <= MAX_TEXT or any(unicodedata.category(character) in _HIDDEN for character in text):
+    if not 1 <= len(text) <= MAX_TEXT or (
+        not text.isprintable() and any(unicodedata.category(character) in _HIDDEN for character in text)
+    ):
         raise IdentityError("identity.encoding", "a text that is empty, too long, or holds control characters")
     return text

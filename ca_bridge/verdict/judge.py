@@ -14,7 +14,6 @@ from datetime import datetime
 from enum import IntEnum
 
 from ca_bridge.asn1.certificate import Certificate
-from ca_bridge.asn1.names import normalise
 from ca_bridge.errors import CrosshallError, PolicyDenied, RevocationError
 from ca_bridge.path.budget import Budget, Limits
 from ca_bridge.path.state import State
@@ -209,7 +208,7 @@ def _check_entry(entry: ListEntry, leaf: Certificate, at: datetime) -> None:
     clause = "粤府〔2012〕82号: trust list entry"
     if not entry.valid_from <= at <= entry.valid_to:
         raise refusal("path.list_entry", "outside the entry's validity", clause)
-    if normalise(entry.type_name) not in map(normalise, leaf.subject.all("OU")):
+    if not leaf.subject.has("OU", entry.type_name):
         raise refusal("path.list_entry", "another certificate type", clause)
     if not any(policy_matches(policy, entry.policy_prefix) for policy in leaf.policies or ()):
         raise refusal("path.list_entry", "no policy under the entry's prefix", clause)
