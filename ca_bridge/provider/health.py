@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from ca_bridge.ceremony.services import Services
 from ca_bridge.errors import CrosshallError
 from ca_bridge.provider.keys import SigningKeys
+from ca_bridge.provider.watcher import EVERY
+
+UNWATCHED = timedelta(seconds=60)
+"""How late the watcher may be before the node is red, besides two rounds: a dead one's lease has to run out."""
 
 
 def reasons(services: Services, keys: SigningKeys) -> list[str]:
@@ -21,6 +27,9 @@ def reasons(services: Services, keys: SigningKeys) -> list[str]:
         found.append(error.code)
     try:
         services.store.ping()
+        rounds = 2 * timedelta(seconds=services.settings.bridge.rejudge_seconds)
+        if services.sessions.unjudged(services.clock() - EVERY - rounds - UNWATCHED):
+            found.append("run.watcher")
     except CrosshallError as error:
         found.append(error.code)
     try:

@@ -150,6 +150,12 @@ class Sessions:
         stale = sa.or_(sessions.c.snapshot != snapshot, sessions.c.checked_at <= before)
         return self._page(after, limit, stale)
 
+    def unjudged(self, before: datetime) -> bool:
+        """Whether the certificate of any live session was judged last before `before`: nobody watches, then."""
+        late = sa.exists().where(sessions.c.expires > self._clock(), sessions.c.checked_at < before)
+        with self._database.read() as connection:
+            return bool(connection.scalar(sa.select(late)))
+
     def _page(self, after: str, limit: int, *conditions: sa.ColumnElement[bool]) -> tuple[Session, ...]:
         query = (
             sa.select(sessions)

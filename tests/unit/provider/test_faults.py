@@ -17,6 +17,8 @@ import structlog
 
 from ca_bridge.errors import PathError
 from ca_bridge.provider import logs
+from ca_bridge.provider.health import UNWATCHED
+from ca_bridge.provider.watcher import EVERY, Watcher
 from ca_bridge.store.tables import items
 from tests.parts.bridge import NAME, NUMBER, Bridge, FakeSnapshot, make_bridge, parameters
 
@@ -105,6 +107,23 @@ def test_health_is_green_only_when_people_can_sign_in(bridge: Bridge):
     answer = health(bridge)
     assert (answer.status_code, answer.json["reasons"]) == (503, ["trust.bundle"])
     assert "secret" not in answer.get_data(as_text=True)
+
+
+def test_health_is_red_when_nobody_watches(bridge: Bridge):
+    """A live session whose certificate nobody judged for long: revocations end nothing. Red until a watcher works."""
+    services = bridge.parts.services
+    services.sessions.open(bridge.signin())
+    watcher = Watcher(services, services.settings.bridge.keys / "signing")
+    for _ in range(40):
+        watcher.tick()
+        bridge.clock.forward(services.settings.bridge.rejudge_seconds)
+        assert health(bridge).status_code == 200
+    bridge.clock.forward((EVERY + UNWATCHED).total_seconds() + 2 * services.settings.bridge.rejudge_seconds)
+    assert (health(bridge).status_code, health(bridge).json["reasons"]) == (503, ["run.watcher"])
+    watcher.tick()
+    assert health(bridge).status_code == 200
+    bridge.clock.forward(services.settings.bridge.session_seconds)
+    assert health(bridge).status_code == 200, "a session that is over needs nobody"
 
 
 def test_health_is_red_without_the_database(bridge: Bridge):
