@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import threading
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from ca_bridge.store.people import People
 from ca_bridge.store.releases import Releases
 from ca_bridge.store.sessions import Sessions
 from ca_bridge.types import Clock, utc_now
+from ca_bridge.verdict.evidence import Evidence, Recorder
 from ca_bridge.verdict.snapshot import SnapshotSource
 
 SETTINGS_VARIABLE = "CROSSHALL_SETTINGS"
@@ -81,10 +83,18 @@ def build(
         person_keys=person_keys or _person_keys(folder / "master"),
         windows=WindowFiles(settings.node.state, clock),
         deliver_logouts=deliver,
+        recorder=_recorder(settings),
     )
     tokens = Tokens(services, keys)
     sender.append(LogoutSender(settings.keycloak.logout_url, Logouts(store), tokens, http))
     return Parts(services, keys, tokens, RealmKeys(settings.keycloak.jwks_url, http, clock))
+
+
+def _recorder(settings: Settings) -> Recorder | None:
+    if not settings.bridge.evidence:
+        return None
+    state = settings.node.state
+    return Recorder(Evidence(state / "evidence"), settings.node.bundle, state / "status", secrets.token_bytes)
 
 
 def create_app(settings: Settings, parts: Parts | None = None) -> Flask:

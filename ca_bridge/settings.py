@@ -56,6 +56,8 @@ class Bridge(_Section):
     """How often changed trust data and pending logouts are looked at."""
     rate_per_minute: int = Field(default=120, ge=1)
     """Sign-in steps that one address may take in a minute."""
+    evidence: bool = False
+    """Keep every verdict of a sign-in, sealed, in `state/evidence`, for `crosshall replay`."""
 
 
 class Database(_Section):

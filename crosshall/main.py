@@ -21,6 +21,7 @@ USAGE = """Usage: crosshall COMMAND …\n\nFederated identity and cross-certific
 COMMANDS = {
     "check": ("crosshall.check:check", "Say whether a certificate is accepted, and why; --batch for suites."),
     "trust": ("crosshall.check:trust", "What the trust bundle holds."),
+    "replay": ("crosshall.replay:app", "Kept verdicts judged again: the same, or the rule that differs."),
     "domain": ("crosshall.domain:app", "Switch a trust domain off and on."),
     "window": ("crosshall.window:app", "Register departmental systems."),
     "realm": ("crosshall.realm:app", "The Keycloak realm as code: plan, apply."),

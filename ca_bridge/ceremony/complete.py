@@ -128,20 +128,22 @@ def choices(services: Services, proven: Proven) -> Identity:
 def holder_sm2_id(services: Services, leaf: Certificate, now: datetime) -> str:
     """The distinguishing ID under which the holder of `leaf` signs, by its CA's profile. Raises as `complete`."""
     snapshot = services.snapshots.current()
-    verdict = _accepted(snapshot, leaf, now)
+    verdict = _accepted(services, snapshot, leaf, now)
     return snapshot.profile(verdict.ca).holder_sm2_id
 
 
 def _judge(services: Services, proven: Proven) -> _Judged:
     snapshot = services.snapshots.current()
     leaf = parse_certificate(proven.leaf)
-    verdict = _accepted(snapshot, leaf, services.clock())
+    verdict = _accepted(services, snapshot, leaf, services.clock())
     identity = identify(leaf, snapshot.profile(verdict.ca), verdict.certificate_type)
     return _Judged(proven, leaf, verdict, identity, snapshot)
 
 
-def _accepted(snapshot: Snapshot, leaf: Certificate, now: datetime) -> Verdict:
+def _accepted(services: Services, snapshot: Snapshot, leaf: Certificate, now: datetime) -> Verdict:
     verdict = snapshot.judge(leaf.der, now)
+    if services.recorder is not None:
+        services.recorder(snapshot, leaf.der, verdict)  # refusals too, before they are raised
     if not verdict.accepted:
         raise CrosshallError(verdict.code, verdict.detail, certificate_key=verdict.certificate_key)
     return verdict

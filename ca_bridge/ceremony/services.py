@@ -15,7 +15,7 @@ from ca_bridge.store import Store
 from ca_bridge.store.people import People
 from ca_bridge.store.releases import Releases
 from ca_bridge.store.sessions import Sessions
-from ca_bridge.types import Capacity, Clock, Identifier, Identity
+from ca_bridge.types import Capacity, Clock, Identifier, Identity, Verdict
 from ca_bridge.verdict.snapshot import Snapshot
 
 EXTENSION = "crosshall"
@@ -66,6 +66,8 @@ class Services:
     """Tell Keycloak now of every logout that is due; returns how many it took. Never raises for Keycloak being down:
     the watcher tries again. Call it after `sessions.end` where the next step needs the end to have happened there."""
     random: Callable[[int], bytes] = secrets.token_bytes
+    recorder: Callable[[Snapshot, bytes, Verdict], None] | None = None
+    """Keeps each verdict of a sign-in (`verdict.evidence.Recorder`); None: none is kept. Raises StoreError."""
 
     def install(self, app: Flask) -> None:
         """Make these the services of `app`."""
