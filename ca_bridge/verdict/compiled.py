@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from ca_bridge.asn1.certificate import Certificate
 from ca_bridge.asn1.names import Normalised
@@ -80,14 +81,13 @@ def compile_all(bundle: Bundle) -> Compiled:
         for listed in roots:
             anchor = initial_state(Anchor.of(listed.entry.root), Inputs())
             parents.setdefault(anchor.spki_sha256, anchor)
-    keys = {key: state.spki for key, state in parents.items()}
     denied = Denied.of(bundle.denials)
     entries_known = [(each.entry, each.state) for entries in lists.values() for each in entries]
     return Compiled(
         graph=graph,
         lists=lists,
         by_key=by_key,
-        book=StatusBook(bundle.crls, by_key, sm2_id, keys),
+        book=StatusBook(bundle.crls, by_key, sm2_id, _by_key(graph, lists)),
         denials=bundle.denials,
         levels=bundle.levels,
         sm2_id=sm2_id,
@@ -102,10 +102,18 @@ def compile_all(bundle: Bundle) -> Compiled:
 
 def with_status(compiled: Compiled, bundle: Bundle, overlay: Overlay) -> Compiled:
     """The same graph with the overlay's status data beside the bundle's; newer CRLs of a scope win, revoked wins."""
-    keys = {key: state.spki for key, state in compiled.parents.items()}
+    states = _by_key(compiled.graph, compiled.lists)
     crls = [*bundle.crls, *overlay.crls.values()]
-    book = StatusBook(crls, compiled.by_key, compiled.sm2_id, keys, overlay.responses.values())
+    book = StatusBook(crls, compiled.by_key, compiled.sm2_id, states, overlay.responses.values())
     return replace(compiled, book=book, problems=(*compiled.problems, *overlay.problems))
+
+
+def _by_key(graph: Graph, lists: Mapping[Normalised, tuple[ListState, ...]]) -> Mapping[str, list[State]]:
+    """Every state by the key that it ends in."""
+    found: dict[str, list[State]] = {}
+    for state in chain(chain(*graph.states.values()), (each.state for entries in lists.values() for each in entries)):
+        found.setdefault(state.spki_sha256, []).append(state)
+    return found
 
 
 def _list_states(bundle: Bundle, sm2_id: Sm2Id) -> tuple[Mapping[Normalised, tuple[ListState, ...]], list[str]]:

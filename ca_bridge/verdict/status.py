@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from ca_bridge.asn1.certificate import Certificate
 from ca_bridge.asn1.crl import Crl
+from ca_bridge.asn1.extensions import KeyUsage
 from ca_bridge.asn1.names import Name
 from ca_bridge.asn1.ocsp import OcspResponse
 from ca_bridge.path.state import State
@@ -28,14 +29,14 @@ class StatusBook:
         crls: Iterable[Crl],
         profiles: Mapping[str, Profile],
         sm2_id: Sm2Id,
-        keys: Mapping[str, bytes],
+        states: Mapping[str, Sequence[State]],
         responses: Iterable[OcspResponse] = (),
     ) -> None:
-        """`profiles` by issuing key; `keys`: every key of the graph by its hash."""
+        """`profiles` by issuing key; `states`: every state that ends in a key, by its hash."""
         self._set = CrlSet.of(crls)
         self._profiles = profiles
         self._sm2_id = sm2_id
-        self._keys = keys
+        self._states = states
         self._verified: dict[tuple[str, bytes, str], bool] = {}
         self._memo: dict[tuple[str, str, int], Status] = {}
         self._responses = _by_serial(responses)
@@ -58,10 +59,22 @@ class StatusBook:
             self._memo[key] = known
         return known
 
-    def _ask(self, certificate: Certificate, spki: bytes, spki_sha256: str, allowed: bool, at: datetime) -> Status:
+    def _ask(
+        self,
+        certificate: Certificate,
+        spki: bytes,
+        spki_sha256: str,
+        allowed: bool,
+        at: datetime,
+        *,
+        asking: frozenset[str] = frozenset(),
+    ) -> Status:
         profile = self._profiles.get(spki_sha256)
         grace = timedelta(seconds=profile.status.grace_seconds if profile is not None else 0)
-        signers = _Signers(self._relatives(spki_sha256, spki, but=certificate.spki_sha256, allowed=allowed))
+        # Whose status is being asked for cannot answer: whoever stole that key would say that it is good.
+        silent = asking | {certificate.spki_sha256}
+        keys = self._relatives(spki_sha256, spki, allowed=allowed)
+        signers = _Signers(keys, lambda key: self._vouches(key, at, silent))
 
         def by_crl(asked: Certificate) -> Status:
             return crl_status(Query(asked, spki, at, grace), self._set, signers, verified=self._verified)
@@ -73,16 +86,27 @@ class StatusBook:
         query = OcspQuery(certificate, spki, at, self._sm2_id(spki_sha256), lambda found: good(by_crl(found)))
         return max(status, ocsp_status(query, responses), key=lambda known: known.kind)
 
-    def _relatives(self, spki_sha256: str, spki: bytes, *, but: str, allowed: bool) -> list[tuple[bytes, str, object]]:
-        """Keys whose CRLs count: the issuer's own, and the other keys of its profile (a CA that rolls over).
-
-        `but` is the key whose certificate is asked about: whoever stole it would say that it is good.
-        """
+    def _relatives(self, spki_sha256: str, spki: bytes, *, allowed: bool) -> list[tuple[bytes, str, object]]:
+        """Keys whose CRLs may count: the issuer's own, and the other keys of its profile (a CA that rolls over)."""
         own = [(spki, self._sm2_id(spki_sha256), None)] if allowed else []
         profile = self._profiles.get(spki_sha256)
         siblings = () if profile is None else profile.keys
-        others = (key for key in siblings if key not in (spki_sha256, but) and key in self._keys)
-        return [*own, *((self._keys[key], self._sm2_id(key), None) for key in others)]
+        others = (key for key in siblings if key != spki_sha256 and key in self._states)
+        return [*own, *((self._states[key][0].spki, self._sm2_id(key), key) for key in others)]
+
+    def _vouches(self, key: str, at: datetime, silent: frozenset[str]) -> bool:
+        """Whether a sibling key has a path that is good at `at`, its status included (RFC 5280 §6.3.3 (f))."""
+        return key not in silent and any(self._good_path(state, at, silent | {key}) for state in self._states[key])
+
+    def _good_path(self, state: State, at: datetime, silent: frozenset[str]) -> bool:
+        issuer, allowed = (state.anchor.spki, state.anchor.spki_sha256), True
+        for certificate in state.path:
+            in_time = certificate.not_before <= at <= certificate.not_after
+            if not in_time or not good(self._ask(certificate, *issuer, allowed, at, asking=silent)):
+                return False
+            issuer = (certificate.spki, certificate.spki_sha256)
+            allowed = certificate.key_usage is None or KeyUsage.CRL_SIGN in certificate.key_usage
+        return state.can_sign_crls
 
     def _all(self) -> Iterable[tuple[Crl, ...]]:
         yield from self._set.complete.values()
@@ -98,16 +122,17 @@ def _by_serial(responses: Iterable[OcspResponse]) -> Mapping[int, tuple[OcspResp
 
 
 class _Signers:
-    """Keys that need no further path: the graph has them from the anchor already."""
+    """The issuing key, which needs no further path, and its siblings, which must have a good one."""
 
-    def __init__(self, keys: list[tuple[bytes, str, object]]) -> None:
+    def __init__(self, keys: list[tuple[bytes, str, object]], vouches: Callable[[str], bool]) -> None:
         self._keys = keys
+        self._vouches = vouches
 
     def keys(self, name: Name, issuer_spki: bytes) -> Iterable[tuple[bytes, str, object]]:  # noqa: ARG002 - the protocol's
         return self._keys
 
     def trusted(self, token: object, at: datetime) -> bool:  # noqa: ARG002 - the protocol's
-        return True
+        return not isinstance(token, str) or self._vouches(token)
 
 
 def good(status: Status) -> bool:
