@@ -6,7 +6,7 @@ BIN := .venv/bin
 PORT ?= 8443
 T ?= tests
 K ?=
-.PHONY: run test setup lint type bench fresh screenshots
+.PHONY: run test setup lint type bench deep fresh screenshots
 
 run:            ## the demo federation on this machine; SELFCHECK=1 signs in, reports and stops
 	@$(PYTHON) scripts/setup.py run
@@ -29,6 +29,10 @@ type:
 bench:          ## K=signin, …: prints `ratio NAME VALUE`
 	@$(PYTHON) scripts/setup.py test
 	@$(BIN)/python -m bench $(K)
+
+deep:           ## 10,000 generated chains and leaves, 10^6 executions of each fuzz target (K=differential|engines|fuzz)
+	@$(PYTHON) scripts/setup.py test
+	@$(BIN)/uv pip install -q --require-hashes -r requirements/deep.lock && nice $(BIN)/python -m tests.deep $(K)
 
 fresh:          ## the README's commands in a bare Debian 12 root: the honest test of set-up
 	@$(PYTHON) scripts/fresh.py

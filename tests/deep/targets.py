@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 
 from cryptography import x509
 from cryptography.x509 import ocsp as cryptography_ocsp
@@ -18,12 +19,17 @@ from ca_bridge.asn1 import crl as crls
 from ca_bridge.asn1 import ocsp as responses
 from ca_bridge.asn1.general_names import DIRECTORY, DNS, IP, MAIL, URI, GeneralName, NameConstraints
 from ca_bridge.asn1.names import parse_name
-from ca_bridge.crypto import signatures
+from ca_bridge.crypto import cms as signed_data
+from ca_bridge.crypto import signatures, sm2
+from ca_bridge.crypto.challenge import Challenge
 from ca_bridge.errors import CrosshallError
 from ca_bridge.path.budget import Budget
 from ca_bridge.path.constraints import Constraints, check, narrow
 from ca_bridge.revocation.crl import CrlSet
 from ca_bridge.verdict.supplied import Supplied, validate
+from tests import pki
+from tests.conformance.resign import sm2_key
+from tests.deep.chains import Link, build
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 _NAME = bytes.fromhex("300d310b300906035504061302434e")
@@ -99,4 +105,26 @@ def ocsp(data: bytes) -> None:
     assert [single.serial for single in found.singles] == [one.serial_number for one in theirs.responses]
 
 
-TARGETS: Mapping[str, Callable[[bytes], None]] = {"certificate": certificate, "crl": crl, "ocsp": ocsp}
+@cache
+def holder(*, national: bool) -> certificates.Certificate:
+    """The holder of the CMS target: an SM2 key or a P-256 key, always the same."""
+    made = build(Link(pki.name("Holder"), 30, pki.name("CA"), 31, is_ca=False, serial=7))
+    old = certificates.parse_certificate(made)
+    return certificates.parse_certificate(made.replace(old.spki, sm2_key(b"holder").spki)) if national else old
+
+
+@cache
+def asked(*, national: bool) -> Challenge:
+    """What that holder was asked to sign."""
+    return Challenge("https://hall.gd.localhost:8443", "A" * 22, "B" * 22, holder(national=national).spki_sha256, AT)
+
+
+def cms(data: bytes) -> None:
+    """CMS SignedData by a known holder over a known challenge; the first octet chooses P-256 or SM2."""
+    national = bool(data[:1] and data[0] % 2)
+    expected = signed_data.content(asked(national=national))
+    with suppress(CrosshallError):
+        signed_data.verify(data[1:], holder(national=national), expected, sm2.DEFAULT_ID)
+
+
+TARGETS: Mapping[str, Callable[[bytes], None]] = {"certificate": certificate, "crl": crl, "ocsp": ocsp, "cms": cms}
