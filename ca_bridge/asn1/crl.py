@@ -71,9 +71,9 @@ class Crl:
     entries: Entries = field(repr=False)
 
     @property
-    def tbs(self) -> bytes:
-        """The part that is signed: a copy, made for as long as it is needed."""
-        return self.der[slice(*self.bounds)]
+    def tbs(self) -> memoryview:
+        """The part that is signed; no copy, because it may have 64 MB."""
+        return memoryview(self.der)[slice(*self.bounds)]
 
     @property
     def count(self) -> int:

@@ -11,6 +11,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import cast
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -97,7 +98,13 @@ def sm2_point(spki_der: bytes) -> bytes:
 
 
 def verify(
-    spki_der: bytes, algorithm_oid: str, parameters: bytes | None, message: bytes, signature: bytes, *, sm2_id: str
+    spki_der: bytes,
+    algorithm_oid: str,
+    parameters: bytes | None,
+    message: bytes | memoryview,
+    signature: bytes,
+    *,
+    sm2_id: str,
 ) -> None:
     """Returns only if `signature` over `message` is right and key and algorithm are accepted and fit each other.
 
@@ -117,7 +124,7 @@ def verify(
     if kind.partition("-")[0] != algorithm.family:
         raise CryptoError("crypto.algorithm_key", f"a key of kind {kind} cannot make {algorithm.family} signatures")
     if kind == SM2:
-        sm2.verify(spki_der[len(sm2.SPKI_HEADER) :], message, signature, sm2_id)
+        sm2.verify(spki_der[len(sm2.SPKI_HEADER) :], bytes(message), signature, sm2_id)
         return
     key = _loaded(kind, spki_der)
     if algorithm.family == "ecdsa":
@@ -125,7 +132,7 @@ def verify(
     try:
         if isinstance(key, rsa.RSAPublicKey):
             digest, scheme = pss or (_SHA[algorithm.hash], padding.PKCS1v15())
-            key.verify(signature, message, scheme, digest)
+            key.verify(signature, cast("bytes", message), scheme, digest)  # its stub knows no buffers, its code does
         elif isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signature, message, ec.ECDSA(_SHA[algorithm.hash]))
         else:

@@ -7,14 +7,16 @@ import random
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bench.crl import ENTRIES, build, serials
 from ca_bridge.asn1 import der
 from ca_bridge.asn1.crl import parse_crl
 from ca_bridge.asn1.crl_entries import MAX_ISSUERS, Entries, read_entries
 from ca_bridge.asn1.names import Normalised, parse_name
-from ca_bridge.errors import InputError
+from ca_bridge.crypto import signatures
+from ca_bridge.errors import CryptoError, InputError
 from tests.pki import DAY, NOW, Authority, name
 from tests.pki import der as encoded
 
@@ -166,3 +168,21 @@ def test_what_is_signed_is_what_was_read() -> None:
     crl = Authority.create("Root").crl([1], issued=NOW - DAY)
     assert parse_crl(encoded(crl)).tbs == crl.tbs_certlist_bytes
     assert isinstance(crl.signature_hash_algorithm, hashes.SHA256)
+
+
+@pytest.mark.parametrize("kind", ["rsa", "p256", "ed25519"])
+def test_what_is_signed_is_verified_without_a_copy(kind: str) -> None:
+    """Every family of keys takes a view of the list's octets, and refuses another one."""
+    key = {
+        "rsa": lambda: rsa.generate_private_key(65537, 2048),
+        "p256": lambda: ec.generate_private_key(ec.SECP256R1()),
+        "ed25519": ed25519.Ed25519PrivateKey.generate,
+    }[kind]()
+    algorithm = None if kind == "ed25519" else hashes.SHA256()
+    builder = x509.CertificateRevocationListBuilder().issuer_name(name("Root")).last_update(NOW).next_update(NOW + DAY)
+    crl = parse_crl(encoded(builder.add_extension(x509.CRLNumber(1), critical=False).sign(key, algorithm)))
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    oid, parameters = crl.signature_algorithm, crl.signature_parameters
+    signatures.verify(spki, oid, parameters, crl.tbs, crl.signature, sm2_id="x")
+    with pytest.raises(CryptoError):
+        signatures.verify(spki, oid, parameters, crl.tbs[:-1], crl.signature, sm2_id="x")
