@@ -23,6 +23,8 @@ class Fault(StrEnum):
     EXTRA_AUD = "extra-aud"
     WRONG_AZP = "wrong-azp"
     NO_SUB = "no-sub"
+    ROTATE_BEFORE_SIGNING = "rotate-before-signing"
+    """Not wrong: signs with a key that is published only from that moment."""
     NO_NONCE = "no-nonce"
     WRONG_NONCE = "wrong-nonce"
     EXPIRED = "expired"
@@ -56,6 +58,9 @@ class Fault(StrEnum):
     # the way back from a sign-out
     LOGOUT_WRONG_STATE = "logout-wrong-state"
     LOGOUT_NO_STATE = "logout-no-state"
+    # userinfo
+    USERINFO_WRONG_SUB = "userinfo-wrong-sub"
+    USERINFO_NO_SUB = "userinfo-no-sub"
     # attributes
     OTHER_SUBJECT = "other-subject"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from relying_party_sdk.claims import loa
 from relying_party_sdk.testing.faults import Fault
@@ -29,10 +29,17 @@ def _b64(raw: bytes) -> str:
 class Mint:
     """Signing keys and tokens of one issuer."""
 
-    def __init__(self, issuer: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, issuer: str, clock: Callable[[], float], *, algorithm: str = "ES256", standard: bool = False
+    ) -> None:
         self.issuer = issuer
         self.clock = clock
-        self.keys: dict[str, ec.EllipticCurvePrivateKey] = {}
+        self.algorithm = algorithm
+        self.standard = standard
+        """ID tokens are any OpenID provider's: nothing of the hall's contract but `acr`."""
+        self.named = True
+        """Keys and tokens have a `kid`."""
+        self.keys: dict[str, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey] = {}
         self.signing = ""
         self.rotate()
 
@@ -41,18 +48,29 @@ class Mint:
         if not keep:
             self.keys.clear()
         self.signing = f"k{secrets.token_hex(4)}"
-        self.keys[self.signing] = ec.generate_private_key(ec.SECP256R1())
+        self.keys[self.signing] = self.new_key()
+
+    def new_key(self) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
+        """A key for `algorithm`."""
+        if self.algorithm == "ES256":
+            return ec.generate_private_key(ec.SECP256R1())
+        return rsa.generate_private_key(65537, 2048)
 
     def jwks(self) -> dict[str, Any]:
         """The published keys."""
         rows = []
         for kid, key in self.keys.items():
-            row = jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
-            rows.append({**row, "kid": kid, "use": "sig", "alg": "ES256"})
+            public = key.public_key()
+            if isinstance(public, rsa.RSAPublicKey):
+                row = jwt.algorithms.RSAAlgorithm.to_jwk(public, as_dict=True)
+            else:
+                row = jwt.algorithms.ECAlgorithm.to_jwk(public, as_dict=True)
+            name = {"kid": kid} if self.named else {}
+            rows.append({**row, **name, "use": "sig", "alg": self.algorithm})
         return {"keys": rows}
 
     def sign(self, header: dict[str, Any], claims: dict[str, Any], key: Any = None) -> str:
-        """A compact JWS; `alg` of the header decides: ES256, HS256 (with the public key's PEM), none."""
+        """A compact JWS; `alg` of the header decides: the mint's, HS256 (with the public key's PEM), none."""
         signer = key or self.keys[self.signing]
         head, body = (_b64(json.dumps(part, ensure_ascii=False).encode()) for part in (header, claims))
         message = f"{head}.{body}".encode()
@@ -66,12 +84,13 @@ class Mint:
             )
             raw = hmac.digest(pem, message, "sha256")
         else:
-            raw = jwt.get_algorithm_by_name("ES256").sign(message, signer)
+            raw = jwt.get_algorithm_by_name(self.algorithm).sign(message, signer)
         return f"{head}.{body}.{_b64(raw)}"
 
     def logout_token(self, client_id: str, **changes: Any) -> str:
         """A logout token of `sub` and `sid`; a change to None removes a claim; `typ`, `alg`, `key` are the header's."""
-        header = {"alg": changes.pop("alg", "ES256"), "typ": changes.pop("typ", "logout+jwt"), "kid": self.signing}
+        header = {"alg": changes.pop("alg", self.algorithm), "typ": changes.pop("typ", "logout+jwt")}
+        header["kid"] = self.signing if self.named else None
         key, now = changes.pop("key", None), int(self.clock())
         claims: dict[str, Any] = {
             "iss": self.issuer,
@@ -94,11 +113,13 @@ class Mint:
             claims["crosshall_subject"] = "s1:" + "a" * 52
         if refreshed:
             del claims["nonce"]
-        header: dict[str, Any] = {"alg": "ES256", "typ": "JWT", "kid": self.signing}
+        header: dict[str, Any] = {"alg": self.algorithm, "typ": "JWT", "kid": self.signing}
+        if not self.named:
+            del header["kid"]
         for fault in faults:
             self._spoil(fault, header, claims)
         foreign = Fault.FOREIGN_KEY in faults
-        token = self.sign(header, claims, ec.generate_private_key(ec.SECP256R1()) if foreign else None)
+        token = self.sign(header, claims, self.new_key() if foreign else None)
         if Fault.BAD_SIGNATURE in faults:
             head, body, _ = token.split(".")
             token = f"{head}.{body}.{_b64(hashlib.sha512(body.encode()).digest())}"
@@ -106,7 +127,7 @@ class Mint:
 
     def _claims(self, client_id: str, login: Login, nonce: str, access: str) -> dict[str, Any]:
         now, person = int(self.clock()), login.person
-        return {
+        claims = {
             "iss": self.issuer,
             "sub": person.subject(f"sub-{client_id}"),
             "aud": client_id,
@@ -116,11 +137,16 @@ class Mint:
             "nonce": nonce,
             "sid": login.sid,
             "typ": "ID",
-            "at_hash": at_hash("ES256", access),
+            "at_hash": at_hash(self.algorithm, access),
+            "acr": loa(login.level),
+        }
+        if self.standard:
+            return {**claims, "auth_time": int(login.auth_time)}
+        return {
+            **claims,
             "crosshall_subject": person.subject(client_id),
             "crosshall_kind": person.kind,
             "crosshall_level": login.level,
-            "acr": loa(login.level),
             "crosshall_auth_time": int(login.auth_time),
             "crosshall_domain": person.domain,
             "crosshall_checked_at": now,
@@ -147,7 +173,7 @@ class Mint:
             Fault.WRONG_NONCE: {"nonce": "of-another-sign-in"},
             Fault.EXPIRED: {"exp": now - 60},
             Fault.FUTURE: {"iat": now + 3600, "exp": now + 7200},
-            Fault.WRONG_AT_HASH: {"at_hash": at_hash("ES256", "another")},
+            Fault.WRONG_AT_HASH: {"at_hash": at_hash(self.algorithm, "another")},
             Fault.ACCESS_TOKEN_TYPE: {"typ": "Bearer"},
             Fault.MISTYPED_CLAIM: {"crosshall_level": str(claims.get("crosshall_level"))},
         }

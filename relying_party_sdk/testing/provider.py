@@ -20,33 +20,14 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode
 
-import jwt
-
-from relying_party_sdk.settings import Settings
+from relying_party_sdk.settings import CLIENT_AUTH, Settings
+from relying_party_sdk.testing.clients import Client, ClientProofs, Refused
 from relying_party_sdk.testing.faults import Fault
 from relying_party_sdk.testing.minting import Mint
 from relying_party_sdk.testing.personas import Persona
 from relying_party_sdk.testing.server import Answer, Call, LoopbackServer
 
 Form = Mapping[str, str]
-
-
-class Refused(Exception):  # noqa: N818 - an answer, not a fault
-    """An OAuth error answer."""
-
-    def __init__(self, code: str, why: str) -> None:
-        super().__init__(why)
-        self.code = code
-
-
-@dataclass(slots=True)
-class Client:
-    """A registered client; `jwks` returns its public keys."""
-
-    id: str
-    redirect_uri: str
-    jwks: Callable[[], Mapping[str, Any]]
-    post_logout_uri: str = ""
 
 
 @dataclass(slots=True)
@@ -75,10 +56,22 @@ class Grant:
 class FakeProvider:
     """A context manager. `person` is who sits at the browser (None: sign-in is refused), `faults` what goes wrong."""
 
-    def __init__(self, clock: Callable[[], float] = time.time, *, par: bool = True, access_seconds: int = 60) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        *,
+        par: bool = True,
+        access_seconds: int = 60,
+        algorithm: str = "ES256",
+        standard: bool = False,
+    ) -> None:
         self.clock = clock
         self.par = par
         self.access_seconds = access_seconds
+        self.iss = True
+        """Advertise RFC 9207, and send `iss` with each answer."""
+        self.refresh_tokens = True
+        self.userinfo: dict[str, Any] = {"name": "张三", "email": "zhang@example.com"}
         self.person: Persona | None = None
         self.faults: set[Fault] = set()
         self.calls: Counter[str] = Counter()
@@ -96,11 +89,11 @@ class FakeProvider:
         self._codes: dict[str, Grant] = {}
         self._refresh: dict[str, Grant] = {}
         self._access: dict[str, Grant] = {}
-        self._jtis: set[str] = set()
         self._guard = threading.RLock()
         self._server = LoopbackServer(self._dispatch)
         self.issuer = self._server.address
-        self.mint = Mint(self.issuer, clock)
+        self.mint = Mint(self.issuer, clock, algorithm=algorithm, standard=standard)
+        self._proofs = ClientProofs(self.issuer, self._now, self._clients)
 
     def __enter__(self) -> Self:
         self._server.start()
@@ -111,6 +104,10 @@ class FakeProvider:
     ) -> None:
         self._server.stop()
 
+    def _now(self) -> float:
+        """By the clock as it is now: tests change it."""
+        return self.clock()
+
     # ---- for tests
 
     def settings(self, folder: Path, client_id: str = "window", **changes: Any) -> Settings:
@@ -119,7 +116,8 @@ class FakeProvider:
             "issuer": self.issuer,
             "client_id": client_id,
             "base_url": f"https://{client_id}.test",
-            "attributes_url": f"{self.issuer}/attributes",
+            "attributes_url": "" if self.mint.standard else f"{self.issuer}/attributes",
+            "claims": "standard" if self.mint.standard else "crosshall",
             "key_file": folder / f"{client_id}.pem",
             "store": f"sqlite:{folder / client_id}.sqlite",
         }
@@ -128,7 +126,12 @@ class FakeProvider:
     def register(self, settings: Settings, jwks: Mapping[str, Any]) -> None:
         """Register the client of `settings` with its public keys."""
         self._clients[settings.client_id] = Client(
-            settings.client_id, settings.redirect_uri, lambda: jwks, settings.signed_out_uri
+            settings.client_id,
+            settings.redirect_uri,
+            lambda: jwks,
+            settings.signed_out_uri,
+            settings.client_auth,
+            settings.client_secret,
         )
 
     def logout_token(self, client_id: str, **changes: Any) -> str:
@@ -157,6 +160,7 @@ class FakeProvider:
             "token": self._token,
             "logout": self._logout,
             "attributes": self._attributes,
+            "userinfo": self._userinfo,
         }
         with self._guard:
             refresh = call.form.get("grant_type") == "refresh_token"
@@ -186,14 +190,17 @@ class FakeProvider:
             "jwks_uri": f"{base}/jwks",
             "end_session_endpoint": f"{base}/logout",
             "code_challenge_methods_supported": ["S256"],
-            "authorization_response_iss_parameter_supported": True,
+            "userinfo_endpoint": f"{base}/userinfo",
+            "token_endpoint_auth_methods_supported": list(CLIENT_AUTH),
         }
+        if self.iss:
+            value["authorization_response_iss_parameter_supported"] = True
         if self.par:
             value["pushed_authorization_request_endpoint"] = f"{base}/par"
         return Answer.json(value)
 
     def _par(self, call: Call) -> Answer:
-        self._authenticate(call.form)
+        self._proofs.client(call)
         uri = f"urn:ietf:params:oauth:request_uri:{secrets.token_urlsafe(16)}"
         self._pushed[uri] = dict(call.form)
         return Answer.json({"request_uri": uri, "expires_in": 60}, 201)
@@ -212,7 +219,7 @@ class FakeProvider:
             raise Refused("invalid_request", "not code with PKCE S256")
         self.authorizations.append(query)
         answer = {"state": query.get("state", "")}
-        if Fault.CALLBACK_NO_ISS not in self.faults:
+        if self.iss and Fault.CALLBACK_NO_ISS not in self.faults:
             wrong = Fault.CALLBACK_WRONG_ISS in self.faults
             answer["iss"] = "https://attacker.example" if wrong else self.issuer
         if self.error or self.person is None:
@@ -232,7 +239,7 @@ class FakeProvider:
         if self.login is None or not self.login.live or self.login.person != person:
             self.login = Login(person, person.level, now)
         login = self.login
-        asked = int(query.get("acr_values", "urn:crosshall:loa:1").rpartition(":")[2])
+        asked = int(query.get("acr_values", "urn:crosshall:loa:1").partition(" ")[0].rpartition(":")[2])
         stale = "max_age" in query and now - login.auth_time > int(query["max_age"])
         if asked > login.level or (stale and Fault.OLD_AUTH_TIME not in self.faults):
             login.level = max(login.level, min(asked, person.highest))
@@ -242,7 +249,7 @@ class FakeProvider:
         return login
 
     def _token(self, call: Call) -> Answer:
-        client = self._authenticate(call.form)
+        client = self._proofs.client(call)
         if call.form.get("grant_type") == "refresh_token":
             return self._tokens(self._refreshed(call.form, client), refreshed=True)
         grant = self._codes.get(call.form.get("code", ""))
@@ -268,11 +275,14 @@ class FakeProvider:
         return grant
 
     def _tokens(self, grant: Grant, *, refreshed: bool) -> Answer:
+        if Fault.ROTATE_BEFORE_SIGNING in self.faults:
+            self.mint.rotate()
         refresh, access = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         self._refresh[refresh] = Grant(grant.client, grant.login, grant.nonce)
         self._access[access] = grant
         token = self.mint.id_token(grant.client.id, grant.login, grant.nonce, access, self.faults, refreshed=refreshed)
-        answer = {"access_token": access, "refresh_token": refresh, "id_token": token}
+        answer = {"access_token": access, "id_token": token}
+        answer |= {"refresh_token": refresh} if self.refresh_tokens else {}
         return Answer.json({**answer, "token_type": "Bearer", "expires_in": self.access_seconds})
 
     def _logout(self, call: Call) -> Answer:
@@ -294,27 +304,11 @@ class FakeProvider:
         sector = "elsewhere" if Fault.OTHER_SUBJECT in self.faults else grant.client.id
         return Answer.json({"subject": person.subject(sector), "kind": person.kind, **released})
 
-    def _authenticate(self, form: Form) -> Client:
-        """private_key_jwt: signature, issuer, subject, audience, time, and one use (RFC 7523 §3)."""
-        client = self._clients.get(form.get("client_id", ""))
-        if client is None:
-            raise Refused("invalid_client", "unknown client")
-        assertion = form.get("client_assertion", "")
-        try:
-            keys = jwt.PyJWKSet.from_dict(dict(client.jwks()))
-            key = keys[jwt.get_unverified_header(assertion)["kid"]]
-            claims = jwt.decode(
-                assertion,
-                key,
-                algorithms=["ES256"],
-                audience=self.issuer,
-                issuer=client.id,
-                subject=client.id,
-                options={"require": ["exp", "iat", "jti"], "verify_exp": False, "verify_iat": False},
-            )
-        except (jwt.PyJWTError, KeyError) as error:
-            raise Refused("invalid_client", f"assertion: {type(error).__name__}") from error
-        if not self.clock() - 90 < claims["iat"] <= self.clock() + 5 or claims["jti"] in self._jtis:
-            raise Refused("invalid_client", "assertion old or used")
-        self._jtis.add(claims["jti"])
-        return client
+    def _userinfo(self, call: Call) -> Answer:
+        grant = self._access.get(call.headers.get("authorization", "").removeprefix("Bearer "))
+        if grant is None or not grant.login.live:
+            return Answer.json({"error": "invalid_token"}, 401)
+        other = Fault.USERINFO_WRONG_SUB in self.faults
+        sub = grant.login.person.subject("elsewhere" if other else f"sub-{grant.client.id}")
+        named = {} if Fault.USERINFO_NO_SUB in self.faults else {"sub": sub}
+        return Answer.json({**named, **self.userinfo})

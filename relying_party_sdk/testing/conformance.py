@@ -1,0 +1,159 @@
+"""A small relying party for the OpenID Foundation's conformance suite: the library as it is, with two pages.
+
+`/start` begins a test module (nothing cached from the one before), `/me` shows `sub` and what userinfo says.
+"""
+
+from __future__ import annotations
+
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from html import escape
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from relying_party_sdk.adapters import asgi
+from relying_party_sdk.client import RelyingParty
+from relying_party_sdk.person import Attributes, Person
+from relying_party_sdk.settings import Settings
+from relying_party_sdk.stores import open_store
+from relying_party_sdk.testing.asgi import as_wsgi
+from relying_party_sdk.transport import Urllib3Transport
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication
+
+
+def page(person: Person | None, known: Attributes, sign_out: str) -> str:
+    """What a browser sees: nobody, or `sub` and the names of what userinfo told."""
+    if person is None:
+        return '<!doctype html><title>nobody</title><p>nobody <a href="/start">sign in</a>'
+    rows = "".join(f"<li>{escape(str(name))}: {escape(str(value))}" for name, value in sorted(known.claims.items()))
+    form = f'<form method="post" action="{escape(sign_out)}"><button>sign out</button></form>'
+    return f"<!doctype html><title>signed in</title><p>sub: {escape(person.subject)}<ul>{rows}</ul>{form}"
+
+
+def flask_pages(party: RelyingParty) -> WSGIApplication:
+    """The pages with the Flask adapter."""
+    from flask import Flask  # noqa: PLC0415 - an extra
+
+    from relying_party_sdk.adapters.flask import CrosshallRP  # noqa: PLC0415
+
+    app = Flask("conformance")
+    rp = CrosshallRP(app, party=party)
+
+    @app.get("/me")
+    @rp.require()
+    def me() -> str:
+        return page(rp.person, rp.person.attributes() if rp.person else Attributes(), rp.sign_out_address)
+
+    @app.get("/")
+    def home() -> str:
+        return page(rp.person, Attributes(), rp.sign_out_address)
+
+    return app.wsgi_app
+
+
+def asgi_pages(party: RelyingParty) -> WSGIApplication:
+    """The pages with the plain ASGI adapter."""
+
+    async def app(scope: asgi.Scope, _: asgi.Receive, send: asgi.Send) -> None:
+        visit = asgi.visit_of(scope)
+        inside = scope["path"] == "/me"
+        person = await visit.require() if inside else await visit.person()
+        known = await visit.attributes() if inside else Attributes()
+        body = page(person, known, visit.visit.sign_out_address).encode()
+        status = 200 if scope["path"] in ("/", "/me") else 404
+        headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return as_wsgi(asgi.CrosshallRP(app, party=party))
+
+
+PAGES: dict[str, Callable[[RelyingParty], Any]] = {"flask": flask_pages, "asgi": asgi_pages}
+
+
+class Conformance:
+    """The application; each `/start` gives it a new RelyingParty on the same sessions."""
+
+    def __init__(self, settings: Settings, adapter: str) -> None:
+        self.settings = settings
+        self._make = PAGES[adapter]
+        self._store = open_store(settings.store, time.time)
+        self._guard = threading.Lock()
+        self._renew()
+
+    def _renew(self) -> None:
+        self._transport = Urllib3Transport(self.settings)
+        self.party = RelyingParty(self.settings, transport=self._transport, store=self._store)
+        self._app = self._make(self.party)
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """WSGI."""
+        if environ.get("PATH_INFO") != "/start":
+            answer: Iterable[bytes] = self._app(environ, start_response)
+            return answer
+        with self._guard:
+            self._transport.close()
+            self._renew()
+        target = f"{self.settings.base_path}{self.settings.prefix}/login?return_to=/me"
+        start_response("303 See Other", [("Location", target), ("Cache-Control", "no-store"), ("Content-Length", "0")])
+        return [b""]
+
+    def close(self) -> None:
+        """Give back connections."""
+        self._transport.close()
+        self._store.close()
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Say nothing: addresses hold codes and states."""
+
+
+def addresses(settings: Settings) -> dict[str, str]:
+    """What is registered with the suite."""
+    base = f"{settings.base_url}{settings.prefix}"
+    return {
+        "issuer": settings.issuer,
+        "start": f"{settings.base_url}/start",
+        "redirect_uri": settings.redirect_uri,
+        "post_logout_redirect_uri": settings.signed_out_uri,
+        "backchannel_logout_uri": f"{base}/backchannel-logout",
+        "jwks_uri": f"{base}/jwks.json",
+        "logout (POST)": f"{base}/logout",
+    }
+
+
+def open_server(app: Conformance, listen: tuple[str, int], tls: tuple[Path, Path] | None) -> WSGIServer:
+    """A server at an address of this machine; port 0 takes a free one."""
+    server = make_server(*listen, app, _Server, _Quiet)
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    return server
+
+
+def serve(settings: Settings, adapter: str, listen: tuple[str, int], tls: tuple[Path, Path] | None) -> None:
+    """Serve until interrupted; the addresses are printed first. Raises SettingsError, OSError."""
+    app = Conformance(settings, adapter)
+    with open_server(app, listen, tls) as server:
+        for name, address in addresses(settings).items():
+            sys.stdout.write(f"{name}: {address}\n")
+        sys.stdout.flush()
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            sys.stderr.write("stopped\n")
+        finally:
+            app.close()
