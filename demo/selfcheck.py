@@ -30,7 +30,10 @@ def present_certificate(browser: Browser, addresses: Addresses, page: Page) -> P
         raise ConfigError("run.selfcheck", f"no way to a certificate at {urlsplit(page.url).path} ({page.status})")
     there = browser.get(ways[0]) if ways else browser.submit(page, forms[0])
     button = next((form for form in there.forms if form.method == "POST" and "/c/" in form.action), None)
-    return browser.submit(there, button) if button else there
+    ended = browser.submit(there, button) if button else there
+    # A page that tells the person something first goes on by a click.
+    onward = next((url for url in ended.links if urlsplit(url).path == "/authorize/continue"), "")
+    return browser.get(onward) if onward else ended
 
 
 def new_browser(pki: DemoRun, persona: Persona, *, language: str = "zh-CN") -> Browser:

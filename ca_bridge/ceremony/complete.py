@@ -51,6 +51,8 @@ class SignedIn:
 
     session: Session
     secret: str = field(repr=False)
+    newly_equal: bool = False
+    """This sign-in admitted a CA that is new for the person, since the province names it equal: they are told (§5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +237,10 @@ def _open(services: Services, tx: Transaction, state: Pending, signin: SignIn, s
         raise
     _confirm(services, state, signin)
     pending.drop(services.store, tx)
-    return SignedIn(opened.session, opened.secret)
+    human = services.person_keys.human(signin.identity, signin.capacity)
+    accreditation = services.snapshots.current().profile(signin.ca).accreditation
+    equal = services.people.newly_equal(human, accreditation, tx.created)
+    return SignedIn(opened.session, opened.secret, equal)
 
 
 def _own(services: Services, session_secret: str, person: str) -> str:

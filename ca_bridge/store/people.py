@@ -100,6 +100,17 @@ class People:
             found = sa.select(proofs.c.accreditation).where(proofs.c.person == person, proofs.c.confirmed.is_(None))
             return frozenset(connection.scalars(found))
 
+    def newly_equal(self, person: str, accreditation: str, after: datetime) -> bool:
+        """Whether `accreditation` was admitted as equal to a known one since `after` (aware UTC)."""
+        with self._database.read() as connection:
+            found = sa.select(proofs.c.person).where(
+                proofs.c.person == person,
+                proofs.c.accreditation == accreditation,
+                proofs.c.confirmed_by == "equivalent",
+                proofs.c.confirmed >= after,
+            )
+            return connection.scalar(found) is not None
+
     def _add(self, connection: sa.Connection, person: str, accreditation: str, *, confirmed_by: str) -> None:
         now = self._clock()
         insert = self._database.insert(proofs).values(

@@ -187,8 +187,8 @@ def _advance(tx: Transaction, state: pending.Pending, *, end_other: bool = False
     outcome = complete.complete(here, tx, state, guard.cookie(guard.SESSION), end_other=end_other)
     base = f"/sign-in/{tx.id}"
     match outcome:
-        case complete.SignedIn(secret=secret):
-            response = pages.onward(_continue(tx))
+        case complete.SignedIn(secret=secret, newly_equal=newly_equal):
+            response = pages.page("equal.html", address=_continue(tx)) if newly_equal else pages.onward(_continue(tx))
             guard.set_cookie(response, guard.SESSION, secret)
             return response
         case complete.ChooseCapacity():

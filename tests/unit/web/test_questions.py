@@ -182,11 +182,18 @@ class TestHolding:
         assert browser.tls(browser.begin().id, li_of_the_city).status_code == 200
 
     def test_cas_that_the_province_names_equal(self, hall: Hall, li: Held, li_of_the_city: Held) -> None:
-        """No holding between them."""
+        """No holding between them; the person is told once, and goes on by a click."""
         hall.snapshots.policy = equal("gd-ca-01", "gz-ca-01")
-        for held in (li, li_of_the_city):
+        told = []
+        for held in (li, li_of_the_city, li_of_the_city):
+            hall.clock.forward(1)
             browser = hall.browser()
-            assert browser.tls(browser.begin().id, held).status_code == 200
+            tx = browser.begin()
+            page = browser.tls(tx.id, held)
+            assert page.status_code == 200
+            assert f"/authorize/continue?tx={tx.id}" in page.text
+            told.append("Refresh" not in page.headers)
+        assert told == [False, True, False]
 
 
 class TestLevel:
