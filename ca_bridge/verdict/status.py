@@ -11,6 +11,7 @@ from ca_bridge.asn1.crl import Crl
 from ca_bridge.asn1.extensions import KeyUsage
 from ca_bridge.asn1.names import Name
 from ca_bridge.asn1.ocsp import OcspResponse
+from ca_bridge.path.policies import user_set
 from ca_bridge.path.state import State
 from ca_bridge.path.validate import Sm2Id
 from ca_bridge.revocation.crl import CrlSet, Query, crl_status
@@ -71,8 +72,8 @@ class StatusBook:
     ) -> Status:
         profile = self._profiles.get(spki_sha256)
         grace = timedelta(seconds=profile.status.grace_seconds if profile is not None else 0)
-        # Whose status is being asked for cannot answer: whoever stole that key would say that it is good.
-        silent = asking | {certificate.spki_sha256}
+        # A certificate whose status is being asked for supports no answer: whoever stole its key would say "good".
+        silent = asking | {certificate.sha256}
         keys = self._relatives(spki_sha256, spki, allowed=allowed)
         signers = _Signers(keys, lambda key: self._vouches(key, at, silent))
 
@@ -99,10 +100,17 @@ class StatusBook:
         return key not in silent and any(self._good_path(state, at, silent | {key}) for state in self._states[key])
 
     def _good_path(self, state: State, at: datetime, silent: frozenset[str]) -> bool:
+        # A CRL's signer ends its own path, so a policy that the path requires must be there (§6.1.5 (g)).
+        if state.explicit_policy == 0 and not user_set(state.policies, state.initial_policies):
+            return False
         issuer, allowed = (state.anchor.spki, state.anchor.spki_sha256), True
         for certificate in state.path:
             in_time = certificate.not_before <= at <= certificate.not_after
-            if not in_time or not good(self._ask(certificate, *issuer, allowed, at, asking=silent)):
+            if (
+                not in_time
+                or certificate.sha256 in silent
+                or not good(self._ask(certificate, *issuer, allowed, at, asking=silent))
+            ):
                 return False
             issuer = (certificate.spki, certificate.spki_sha256)
             allowed = certificate.key_usage is None or KeyUsage.CRL_SIGN in certificate.key_usage
