@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -31,7 +32,11 @@ class Levels(Model):
 
     def assigned_level(self, ca: str, certificate_type: str) -> int | None:
         """The level of the table, None when it has no row."""
-        return next((a.level for a in self.assigned if (a.ca, a.type) == (ca, certificate_type)), None)
+        return self._table.get((ca, certificate_type))
+
+    @functools.cached_property
+    def _table(self) -> Mapping[tuple[str, str], int]:
+        return {(row.ca, row.type): row.level for row in self.assigned}
 
     @model_validator(mode="after")
     def _once(self) -> Levels:
