@@ -18,6 +18,7 @@ def test_a_slice_of_random_bundles(tmp_path: Path) -> None:
     """800 leaves under 20 random bundles: the same verdict, and the same policies by the same path."""
     found = compare(1, range(20), 40, tmp_path)
     assert found.disagreements == []
+    assert found.stricter <= 5
     assert found.accepted > 100
     assert found.refused > 100
     assert len(found.codes) > 7

@@ -39,8 +39,9 @@ def engines() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         found = compare(SEED, range(200), 50, Path(folder))
     say(f"leaves {found.accepted + found.refused}, accepted {found.accepted}, codes {dict(found.codes)}")
+    say(f"refused by the compiled engine alone, CRL signers held to the bundle's inputs: {found.stricter}")
     say(f"disagreements: {len(found.disagreements)}", *found.disagreements[:20])
-    return not found.disagreements
+    return not found.disagreements and found.stricter <= 50
 
 
 def fuzz() -> bool:
