@@ -273,8 +273,11 @@ def test_forged_logout_tokens_to_a_window(demo: Demo, kind: str) -> None:
     }[kind]
     log = Log(demo, "police")
     answer = Browser(demo.pki.tls_ca).once("POST", f"{demo.addresses.url('police')}/oidc/backchannel-logout", body)
-    assert answer.status == 400, answer.text
-    assert json.loads(answer.text)["error"] == "invalid_request"
+    if kind == "too long":
+        assert answer.status == 413  # the window's own limit, before the SDK reads it
+    else:
+        assert answer.status == 400, answer.text
+        assert json.loads(answer.text)["error"] == "invalid_request"
     if kind in ("unsigned", "another key", "not a token"):
         code = json.loads(answer.text)["error_description"]
         assert code.startswith("rp.")

@@ -118,7 +118,7 @@ def test_the_signers_pages(person: Person, look: str) -> None:
 
 
 def test_keycloaks_own_pages(person: Person, look: str) -> None:
-    """A wrong redirect_uri, and another person in a live session who is not let in: in our words and looks."""
+    """A wrong redirect_uri, said by Keycloak in our words and looks; and who keeps the live session comes back."""
     query = {"client_id": "police", "response_type": "code", "scope": "openid", "redirect_uri": "https://x.invalid/"}
     person.page.goto(person.address("sso", f"/realms/gd/protocol/openid-connect/auth?{urlencode(query)}"))
     examine(person.page, "keycloak-redirect-uri", look)
@@ -132,8 +132,8 @@ def test_keycloaks_own_pages(person: Person, look: str) -> None:
     person.at_hall("switch")
     examine(person.page, "switch", look)
     person.page.locator("form.quiet button").click()
-    expect(person.page).to_have_url(re.compile(re.escape(person.address("sso"))))
-    examine(person.page, "keycloak-live-session", look)
+    expect(person.page).to_have_url(re.compile(re.escape(person.address("police"))))
+    examine(person.page, "window-not-signed-in", look)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -144,8 +144,7 @@ def test_another_persons_certificate_is_asked_about(desk: Desk) -> None:
         person.sign_in(OFFICER, Way.TLS)
         person.at_hall("switch")
         person.page.locator("form.quiet button").click()
-        expect(person.page).to_have_url(re.compile(re.escape(person.address("sso"))))
-        person.page.locator(f"main a[href^='{person.address('police')}']").click()
+        expect(person.page).to_have_url(re.compile(re.escape(person.address("police"))))
         person.open("police")
         person.at("police")
         assert person.received()["name"] == ZHANG_FILE.name
