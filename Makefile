@@ -15,7 +15,12 @@ run:            ## the demo federation on this machine; SELFCHECK=1 signs in, re
 test:           ## everything: lint, types, layers, unit, contract and live tests (T=path K=pattern to narrow)
 	@$(PYTHON) scripts/setup.py test
 	@$(MAKE) -s lint type
+ifeq ($(T)$(K),tests)
+	@$(BIN)/python -m pytest tests --ignore=tests/live
+	@$(BIN)/python -m pytest tests/live
+else
 	@$(BIN)/python -m pytest $(T) $(if $(K),-k "$(K)",)
+endif
 
 setup:          ## the environment only
 	@$(PYTHON) scripts/setup.py setup

@@ -19,8 +19,8 @@ def _logging_as_before() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-@pytest.fixture(scope="session", name="playwright")
+@pytest.fixture(scope="module", name="playwright")
 def _playwright() -> Iterator[Playwright]:
-    """The one Playwright of the run: the library takes no second one in a process."""
+    """Playwright for a file of tests. While it lives an event loop runs in this thread: other tests must not see it."""
     with sync_playwright() as playwright:
         yield playwright

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Playwright
+from playwright.sync_api import BrowserContext, Playwright, sync_playwright
 
 from demo.addresses import Addresses, free_block
 from demo.browser import Browser, Page
@@ -70,6 +70,13 @@ def _seen_by_browsers() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Browser, "once", kept)
         yield
+
+
+@pytest.fixture(scope="session", name="playwright")
+def _playwright() -> Iterator[Playwright]:
+    """The one Playwright of all live tests, which run in a process of their own (`make test`)."""
+    with sync_playwright() as playwright:
+        yield playwright
 
 
 @pytest.fixture(scope="session", name="desk")
