@@ -88,6 +88,7 @@ def _handler(handle: Callable[[Call], Answer]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 30
+        disable_nagle_algorithm = True  # head and body are two writes: the second must not wait for the first's ACK
 
         def _answer(self) -> None:
             parts = urlsplit(self.path)
