@@ -25,7 +25,7 @@ PACKAGES = {
     "run": ("nginx", "softhsm2", "openjdk-17-jre-headless", "maven"),
     "test": (
         "nginx", "softhsm2", "openjdk-17-jre-headless", "maven", "postgresql", "chromium", "fonts-noto-cjk",
-        "libnss3-tools", "libatomic1", "iproute2", "openssl",
+        "libnss3-tools", "libatomic1", "iproute2", "openssl", "redis-server",
     ),
 }  # fmt: skip
 NO_SERVICES = Path("/usr/sbin/policy-rc.d")
