@@ -106,8 +106,9 @@ def inside(root: Path, command: str) -> int:
         "LANG": "C.UTF-8",
         "DEBIAN_FRONTEND": "noninteractive",
     }
+    # the root becomes a mount of its own: programs inside may then make mount namespaces, as on a real machine
     mounts = (
-        f"mount -t proc proc {root}/proc && mount --rbind /dev {root}/dev && mount -t sysfs sys {root}/sys && "
+        f"mount --bind {root} {root} && mount -t proc proc {root}/proc && mount --rbind /dev {root}/dev && mount -t sysfs sys {root}/sys && "
         f'exec chroot {root} /bin/sh -c "$0"'
     )
     return subprocess.run(
