@@ -2,7 +2,7 @@
 
     bundle.json ── format, version, issued, files: {path: SHA-256}
     anchors/ cross/ crls/ lists/ ── certificates, CRLs
-    profiles/ levels.toml policy.toml denials/ lists/ ── tables
+    profiles/ levels.toml policy.toml denials/ lists/ roster.json ── tables
 
 A file that is not listed, is missing, or differs makes the whole bundle refused. A listed CRL that cannot be read is
 left out and named in `problems`: the certificates it covers are then unknown, and nobody else's sign-in stops.
@@ -28,6 +28,7 @@ from ca_bridge.files import write_atomically
 from ca_bridge.trust.lists import ListEntry, parse_rows
 from ca_bridge.trust.model import Model, Sha256, build
 from ca_bridge.trust.profile import Profile, parse_profile
+from ca_bridge.trust.roster import Roster, parse_roster
 from ca_bridge.trust.rules import (
     Denial,
     Levels,
@@ -69,6 +70,8 @@ class Bundle:
     denials: tuple[Denial, ...] = ()
     origins: bytes = b""
     """`origins.json` as it stands, for signers."""
+    roster: Roster = field(default_factory=Roster)
+    """The federation's nodes; empty for a node that stands alone."""
     problems: tuple[str, ...] = ()
     """What was left out, for operators."""
 
@@ -170,6 +173,7 @@ def _assemble(manifest: bytes, files: Mapping[str, bytes]) -> Bundle:
         crls=crls,
         denials=tuple(_denials(files)),
         origins=files.get("origins.json", b""),
+        roster=_table(files, "roster.json", parse_roster, Roster()),
         problems=problems,
     )
     _consistent(bundle)

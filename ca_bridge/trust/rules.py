@@ -63,6 +63,8 @@ class TrustPolicy(Model):
     inhibit_any_policy: bool = False
     max_intermediates: int = Field(default=6, ge=0, le=30)
     equivalent: tuple[Equivalent, ...] = ()
+    halls: tuple[Literal["trial", "pilot", "live"], ...] = ("pilot", "live")
+    """Stages at which a node's evidence of a sign-in counts at other halls."""
 
 
 class Denial(Model):
