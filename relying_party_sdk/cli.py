@@ -1,4 +1,7 @@
-"""`crosshall-rp`: tools for the developer of a window. Exit status 0 done, 2 arguments or settings that do not hold."""
+"""`crosshall-rp`: tools for the developer of a window.
+
+Exit status: 0 done, 1 `doctor` found a fault, 2 arguments or settings that do not hold.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from relying_party_sdk.errors import SettingsError
+from relying_party_sdk.errors import RPError, SettingsError
 from relying_party_sdk.settings import ALGORITHMS, CLIENT_AUTH, Settings
 
 
@@ -15,64 +18,86 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     given = _parser().parse_args(arguments)
     try:
-        return _conformance(given)
-    except SettingsError as error:
+        return int(given.run(given))
+    except ImportError as error:
+        sys.stderr.write(f"crosshall-rp: {error.name} is missing: pip install crosshall-rp[{given.extra}]\n")
+    except (RPError, OSError) as error:
         sys.stderr.write(f"crosshall-rp: {error}\n")
-        return 2
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("crosshall-rp", description="tools for the developer of a window")
     commands = parser.add_subparsers(required=True, metavar="command")
-    each = commands.add_parser(
-        "conformance",
-        help="a small relying party for the OpenID Foundation's conformance suite",
-        description="Serves until interrupted. Open /start for each test module: it signs in, with nothing cached.",
-    )
-    each.add_argument("--adapter", choices=("flask", "asgi"), default="flask")
-    each.add_argument("--issuer", required=True, help="exactly as the provider writes it")
-    each.add_argument("--client-id", required=True)
-    each.add_argument("--client-secret", default="", help="without one: private_key_jwt")
-    each.add_argument("--client-auth", choices=CLIENT_AUTH, help="default: client_secret_basic with a secret")
-    each.add_argument("--host", default="127.0.0.1", help="address to listen at; the suite calls the back channel")
-    each.add_argument("--port", type=int, default=8080)
-    each.add_argument("--base-url", default="", help="default: http(s)://localhost:PORT")
-    each.add_argument("--scope", default="openid")
-    each.add_argument("--response-mode", choices=("query", "form_post"), default="query")
-    each.add_argument("--algorithms", nargs="+", choices=ALGORITHMS, default=["ES256", "PS256", "RS256"])
-    each.add_argument("--folder", type=Path, default=Path("crosshall-rp-conformance"), help="for the key files")
-    each.add_argument("--ca-file", type=Path, help="roots (PEM) for TLS to the provider")
-    each.add_argument("--tls-cert", type=Path, help="serve https with this chain (PEM)")
-    each.add_argument("--tls-key", type=Path)
-    each.add_argument("--dangerously-accept-untyped-logout-tokens", action="store_true")
+    _add_conformance(commands)
     return parser
 
 
+# ---- conformance
+
+
+def _add_conformance(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    each = commands.add_parser(
+        "conformance",
+        help="a small relying party for the OpenID Foundation's conformance suite",
+        description="Serves until interrupted. Open /start for each test module: it signs in, with nothing cached; "
+        "/leave signs out. A refused answer is an error page (HTTP 4xx or 5xx) with its code.",
+    )
+    each.set_defaults(run=_conformance, extra="flask")
+    each.add_argument("--adapter", choices=("flask", "asgi"), default="flask")
+    each.add_argument("--issuer", required=True, help="exactly as the provider writes it, a slash at the end included")
+    each.add_argument("--client-id", required=True)
+    each.add_argument("--client-secret", default="", help="without one: private_key_jwt")
+    each.add_argument("--client-auth", choices=CLIENT_AUTH, help="default: client_secret_basic with a secret")
+    each.add_argument("--assertion-audience", choices=("issuer", "token_endpoint"), default="issuer")
+    each.add_argument("--host", default="127.0.0.1", help="address to listen at; the suite calls the back channel")
+    each.add_argument("--port", type=int, default=8080, help="0: a free one; the addresses are printed")
+    each.add_argument("--base-url", default="", help="default: http(s)://localhost:PORT")
+    each.add_argument("--scope", default="openid")
+    each.add_argument("--response-mode", choices=("query", "form_post"), default="query")
+    each.add_argument("--sign-out-return", choices=("signed-out", "home"), default="signed-out")
+    each.add_argument("--algorithms", nargs="+", choices=ALGORITHMS, default=["ES256", "PS256", "RS256"])
+    each.add_argument("--folder", type=Path, default=Path("crosshall-rp-conformance"), help="for the key files")
+    each.add_argument("--ca-file", type=Path, help="roots, or the one certificate (PEM), for TLS to the provider")
+    each.add_argument("--tls-cert", type=Path, help="serve https with this chain (PEM)")
+    each.add_argument("--tls-key", type=Path)
+    each.add_argument("--dangerously-skip-tls-verification", action="store_true", help="better: --ca-file")
+    each.add_argument("--dangerously-allow-http", action="store_true", help="an http provider on another machine")
+    each.add_argument("--dangerously-accept-untyped-logout-tokens", action="store_true")
+
+
 def _conformance(given: argparse.Namespace) -> int:
-    from relying_party_sdk.testing.conformance import serve  # noqa: PLC0415 - Flask is an extra
+    from relying_party_sdk.testing.conformance import Options, serve  # noqa: PLC0415 - Flask is an extra
 
     if bool(given.tls_cert) != bool(given.tls_key):
         raise SettingsError("rp.settings", "--tls-cert and --tls-key go together")
     scheme = "https" if given.tls_cert else "http"
-    settings = Settings(
-        issuer=given.issuer,
-        client_id=given.client_id,
-        client_secret=given.client_secret,
-        client_auth=given.client_auth or ("client_secret_basic" if given.client_secret else "private_key_jwt"),
-        base_url=given.base_url or f"{scheme}://localhost:{given.port}",
-        key_file=given.folder / "client.pem",
-        store="memory:",
-        claims="standard",
-        userinfo="on",
-        scope=given.scope,
-        algorithms=tuple(given.algorithms),
-        response_mode=given.response_mode,
-        sign_out_return="signed-out",
-        ca_file=given.ca_file,
-        dangerously_accept_untyped_logout_tokens=given.dangerously_accept_untyped_logout_tokens,
-    )
+
+    def settings_at(port: int) -> Settings:
+        return Settings(
+            issuer=given.issuer,
+            client_id=given.client_id,
+            client_secret=given.client_secret,
+            client_auth=given.client_auth or ("client_secret_basic" if given.client_secret else "private_key_jwt"),
+            assertion_audience=given.assertion_audience,
+            base_url=given.base_url.rstrip("/") or f"{scheme}://localhost:{port}",
+            key_file=given.folder / "client.pem",
+            store="memory:",
+            claims="standard",
+            userinfo="on",
+            scope=given.scope,
+            algorithms=tuple(given.algorithms),
+            response_mode=given.response_mode,
+            sign_out_return=given.sign_out_return,
+            ca_file=given.ca_file,
+            dangerously_allow_http=given.dangerously_allow_http,
+            dangerously_skip_tls_verification=given.dangerously_skip_tls_verification,
+            dangerously_accept_untyped_logout_tokens=given.dangerously_accept_untyped_logout_tokens,
+        )
+
+    settings_at(given.port)  # what does not hold is told before anything is opened
     tls = (given.tls_cert, given.tls_key) if given.tls_cert else None
-    serve(settings, given.adapter, (given.host, given.port), tls)
+    serve(settings_at, Options(given.adapter, given.host, given.port, tls))
     return 0
 
 

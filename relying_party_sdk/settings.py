@@ -117,6 +117,8 @@ class Settings:
             raise SettingsError("rp.settings", "scope needs openid, and offline_access would outlive a sign-out")
         if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", self.prefix):
             raise SettingsError("rp.settings", "prefix is a path such as /oidc")
+    dangerously_skip_tls_verification: bool = False
+    """Believe any certificate of the provider: for a test bench only. Better: `ca_file`."""
         _check_numbers(self)
         _check_provider(self)
 

@@ -6,6 +6,7 @@ under `localhost` are connected to 127.0.0.1 while TLS (SNI, certificate) and `H
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,10 +14,13 @@ from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
+from urllib3.exceptions import InsecureRequestWarning
 from urllib3.util import Timeout
 
 from relying_party_sdk.errors import ProviderError
 from relying_party_sdk.settings import Settings, is_loopback
+
+log = logging.getLogger("relying_party_sdk")
 
 BODY_LIMIT = 1_048_576
 """Largest answer that is read, in bytes."""
@@ -67,10 +71,14 @@ class Urllib3Transport:
         self._settings = settings
         self._total = settings.total_timeout
         self._timeout = Timeout(connect=settings.connect_timeout, read=settings.read_timeout)
+        self._blind = settings.dangerously_skip_tls_verification
+        if self._blind:
+            log.warning("TLS of the provider is not verified: dangerously_skip_tls_verification")
+            urllib3.disable_warnings(InsecureRequestWarning)  # said once is enough
         self._pools = urllib3.PoolManager(
             num_pools=8,
             maxsize=8,
-            cert_reqs="CERT_REQUIRED",
+            cert_reqs="CERT_NONE" if self._blind else "CERT_REQUIRED",
             ca_certs=str(settings.ca_file) if settings.ca_file else None,
             retries=False,
         )
@@ -118,7 +126,7 @@ class Urllib3Transport:
         if loopback and host not in ("127.0.0.1", "::1"):
             connect = "127.0.0.1"
             if parts.scheme == "https":
-                names = {"server_hostname": host, "assert_hostname": host}
+                names = {"server_hostname": host, "assert_hostname": False if self._blind else host}
         pool = self._pools.connection_from_host(connect, parts.port, parts.scheme, pool_kwargs=names)
         return pool, target, headers
 

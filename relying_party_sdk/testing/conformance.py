@@ -1,15 +1,18 @@
-"""A small relying party for the OpenID Foundation's conformance suite: the library as it is, with two pages.
+"""A small relying party for the OpenID Foundation's conformance suite: the library as it is, with a few pages.
 
-`/start` begins a test module (nothing cached from the one before), `/me` shows `sub` and what userinfo says.
+`/start` begins a test module, `/me` shows `sub` and what userinfo says, `/leave` signs out. Whatever begins a sign-in
+asks the provider for its metadata and keys again: modules follow each other in seconds, each with keys of its own.
 """
 
 from __future__ import annotations
 
+import json
 import ssl
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -79,7 +82,7 @@ PAGES: dict[str, Callable[[RelyingParty], Any]] = {"flask": flask_pages, "asgi":
 
 
 class Conformance:
-    """The application; each `/start` gives it a new RelyingParty on the same sessions."""
+    """The application; each beginning of a sign-in gives it a new RelyingParty on the same sessions."""
 
     def __init__(self, settings: Settings, adapter: str) -> None:
         self.settings = settings
@@ -95,15 +98,21 @@ class Conformance:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """WSGI."""
-        if environ.get("PATH_INFO") != "/start":
-            answer: Iterable[bytes] = self._app(environ, start_response)
-            return answer
-        with self._guard:
-            self._transport.close()
-            self._renew()
-        target = f"{self.settings.base_path}{self.settings.prefix}/login?return_to=/me"
-        start_response("303 See Other", [("Location", target), ("Cache-Control", "no-store"), ("Content-Length", "0")])
-        return [b""]
+        path, settings = environ.get("PATH_INFO", ""), self.settings
+        signed_in = settings.cookie("session") + "=" in environ.get("HTTP_COOKIE", "")
+        if path in ("/start", f"{settings.prefix}/login") or (path == "/me" and not signed_in):
+            with self._guard:
+                self._transport.close()
+                self._renew()
+        if path == "/start":
+            target = f"{settings.base_path}{settings.prefix}/login?return_to=/me"
+            headers = [("Location", target), ("Cache-Control", "no-store"), ("Content-Length", "0")]
+            start_response("303 See Other", headers)
+            return [b""]
+        if path == "/leave":  # the sign-out form, for a driver that only opens addresses
+            environ = {**environ, "REQUEST_METHOD": "POST", "PATH_INFO": f"{settings.prefix}/logout"}
+        answer: Iterable[bytes] = self._app(environ, start_response)
+        return answer
 
     def close(self) -> None:
         """Give back connections."""
@@ -116,6 +125,8 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 class _Quiet(WSGIRequestHandler):
+    timeout = 30
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """Say nothing: addresses hold codes and states."""
 
@@ -130,26 +141,44 @@ def addresses(settings: Settings) -> dict[str, str]:
         "post_logout_redirect_uri": settings.signed_out_uri,
         "backchannel_logout_uri": f"{base}/backchannel-logout",
         "jwks_uri": f"{base}/jwks.json",
-        "logout (POST)": f"{base}/logout",
+        "leave": f"{settings.base_url}/leave",
     }
 
 
-def open_server(app: Conformance, listen: tuple[str, int], tls: tuple[Path, Path] | None) -> WSGIServer:
-    """A server at an address of this machine; port 0 takes a free one."""
+def open_server(app: WSGIApplication, listen: tuple[str, int], tls: tuple[Path, Path] | None) -> WSGIServer:
+    """A server at an address of this machine; port 0 takes a free one. Raises OSError."""
     server = make_server(*listen, app, _Server, _Quiet)
     if tls is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*tls)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
+        # The handshake is the connection's own thread's: one that never comes does not keep the others waiting.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     return server
 
 
-def serve(settings: Settings, adapter: str, listen: tuple[str, int], tls: tuple[Path, Path] | None) -> None:
-    """Serve until interrupted; the addresses are printed first. Raises SettingsError, OSError."""
-    app = Conformance(settings, adapter)
-    with open_server(app, listen, tls) as server:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to serve: where to listen (port 0: a free one), and with which chain and key, if over TLS."""
+
+    adapter: str = "flask"
+    host: str = "127.0.0.1"
+    port: int = 8080
+    tls: tuple[Path, Path] | None = None
+
+
+def serve(settings_at: Callable[[int], Settings], options: Options) -> None:
+    """Serve until interrupted; the addresses are printed first. Raises SettingsError, OSError.
+
+    `settings_at` makes the settings of the port that is listened at.
+    """
+    with open_server(_nothing, (options.host, options.port), options.tls) as server:
+        settings = settings_at(server.server_port)
+        app = Conformance(settings, options.adapter)
+        server.set_app(app)
         for name, address in addresses(settings).items():
             sys.stdout.write(f"{name}: {address}\n")
+        if not settings.client_secret:
+            sys.stdout.write(f"jwks: {json.dumps(dict(app.party.jwks))}\n")
         sys.stdout.flush()
         try:
             server.serve_forever()
@@ -157,3 +186,9 @@ def serve(settings: Settings, adapter: str, listen: tuple[str, int], tls: tuple[
             sys.stderr.write("stopped\n")
         finally:
             app.close()
+
+
+def _nothing(_: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    """Until the application is made."""
+    start_response("503 Service Unavailable", [("Content-Length", "0")])
+    return [b""]

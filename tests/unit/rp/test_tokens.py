@@ -52,7 +52,7 @@ def test_wrong_id_token_signs_nobody_in(
     """Each wrong ID token gives an error page with its own code, and no session."""
     provider.faults.add(fault)
     page = browser.open("/matters/7")
-    assert (page.status, code in page.text) == (502, True)
+    assert (page.status, code in page.text) == (403, True)
     assert window.cookie(browser) == ""
     provider.faults.clear()
     assert browser.open("/").text == "nobody"
