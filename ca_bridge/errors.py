@@ -12,6 +12,7 @@
     ├── SignerError      signer.                 the local signer
     ├── StoreError       store.                  the database
     ├── UpstreamError    upstream. realm.        Keycloak and other services
+    ├── FederationError  federation. node.       trust data between nodes, and what nodes say to each other
     └── ConfigError      config. run.            settings, files and parts of an installation
 
 A code is `area.reason` and is never renamed. What the citizen reads (four languages: why, and what to do) lies in
@@ -120,6 +121,12 @@ class UpstreamError(CrosshallError):
     """Keycloak or another service is down, slow, or answers what it must not."""
 
     areas = ("upstream", "realm")
+
+
+class FederationError(CrosshallError):
+    """Trust data that came from another node, or a node's own word, that is not to be believed."""
+
+    areas = ("federation", "node", "abroad")
 
 
 class ConfigError(CrosshallError):

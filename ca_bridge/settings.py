@@ -86,6 +86,10 @@ class Keycloak(_Section):
     """Who administers Keycloak for `crosshall realm`."""
     admin_password_file: Path = Path("state/keys/keycloak-admin")
     """One line, mode 0600."""
+    management_port: int = Field(default=9000, ge=1, le=65535)
+    """Loopback port on which Keycloak tells its health; for `crosshall node run`."""
+    database_url_file: Path | None = None
+    """File (0600) with `postgresql://user:password@host:port/name` for Keycloak; none: its own file database."""
 
     @property
     def redirect_uri(self) -> str:
@@ -103,6 +107,19 @@ class Keycloak(_Section):
         return f"{self.internal}/realms/{self.realm}/protocol/openid-connect/logout/backchannel-logout"
 
 
+class Front(_Section):
+    """nginx, the one door of the node; for `crosshall node run`."""
+
+    listen: str = "0.0.0.0:443"
+    """`address:port` that browsers reach."""
+    certificate: Path = Path("tls/server.pem")
+    """TLS certificate with its chain: for the hall, Keycloak and, by wildcard, the certificate host."""
+    certificate_key: Path = Path("tls/server.key")
+    """Its key, mode 0600."""
+    published: Path | None = None
+    """Folder handed out below `/federation/` at the hall: the province's repository, or a city's mirror of it."""
+
+
 class Settings(_Section):
     """All of a node's settings."""
 
@@ -110,6 +127,7 @@ class Settings(_Section):
     bridge: Bridge
     database: Database = Database()
     keycloak: Keycloak
+    front: Front = Front()
 
 
 def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
@@ -141,6 +159,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
         bridge=_paths(settings.bridge, base),
         database=Database(url=url),
         keycloak=_paths(settings.keycloak, base),
+        front=_paths(settings.front, base),
     )
 
 

@@ -31,6 +31,8 @@ class Front:
     channel_secret: str
     windows: tuple[tuple[str, str], ...] = ()
     """Host name → `address:port` of systems that share this front (the demo's windows)."""
+    published: Path | None = None
+    """Handed out below `/federation/` at the hall: signed files that anyone may read."""
 
 
 def write_configuration(front: Front) -> Path:
@@ -59,6 +61,7 @@ def write_configuration(front: Front) -> Path:
         "certificate": front.certificate,
         "certificate_key": front.certificate_key,
         "windows": windows,
+        "published": f"        location ^~ /federation/ {{ alias {front.published}/; }}\n" if front.published else "",
     }
     write_atomically(front.folder / "pages.conf", _fill("pages.conf", common).encode())
     write_atomically(front.folder / "certificate.conf", _fill("certificate.conf", common).encode(), mode=0o600)
