@@ -31,6 +31,8 @@ class Node(_Section):
     """Trust domain that the node stands in: `gd`, `gd/guangzhou` …"""
     role: Literal["province", "city", "county"] = "province"
     """The province is a node that also holds the keys of the federation."""
+    parent: str = ""
+    """The node above: `gd` for a city, the city for a county; empty for the province."""
     state: Path = Path("state")
     """Folder of everything the node must keep: keys, windows, realm; what `crosshall backup` takes."""
     bundle: Path = Path("bundle")
@@ -120,6 +122,17 @@ class Front(_Section):
     """Folder handed out below `/federation/` at the hall: the province's repository, or a city's mirror of it."""
 
 
+class Sync(_Section):
+    """Where the trust bundle comes from; nothing for the province's own node."""
+
+    sources: tuple[str, ...] = ()
+    """In order: `https://…/federation/` of the node above, `file:/…` for a carried disk."""
+    interval_seconds: float = Field(default=30, ge=1, le=37)
+    """Between two looks, ± 20 %: a refusal must be here within 60 s."""
+    ca_file: Path | None = None
+    """Certificates that `https` sources are checked against; none: the machine's own."""
+
+
 class Settings(_Section):
     """All of a node's settings."""
 
@@ -128,6 +141,7 @@ class Settings(_Section):
     database: Database = Database()
     keycloak: Keycloak
     front: Front = Front()
+    sync: Sync = Sync()
 
 
 def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
@@ -160,6 +174,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
         database=Database(url=url),
         keycloak=_paths(settings.keycloak, base),
         front=_paths(settings.front, base),
+        sync=_paths(settings.sync, base),
     )
 
 

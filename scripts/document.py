@@ -12,7 +12,7 @@ from ca_bridge import settings
 from ca_bridge.errors import catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
-SECTIONS = {"Node": "node", "Bridge": "bridge", "Database": "database", "Keycloak": "keycloak", "Front": "front"}
+SECTIONS = {"Node": "node", "Bridge": "bridge", "Database": "database", "Keycloak": "keycloak", "Front": "front", "Sync": "sync"}
 
 
 def settings_table() -> str:
