@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from ca_bridge import web
 from ca_bridge.ceremony.services import PersonKeys, Services, Snapshots
 from ca_bridge.errors import ConfigError, CrosshallError
 from ca_bridge.identity.keys import PersonKeys as NodePersonKeys
+from ca_bridge.policy.trusted_time import FILE, TimeSource, TrustedTime
 from ca_bridge.provider import front, logs
 from ca_bridge.provider.http import HttpClient
 from ca_bridge.provider.keys import SigningKeys, create_ring
@@ -60,6 +62,7 @@ def build(
     snapshots: Snapshots | None = None,
     person_keys: PersonKeys | None = None,
     store: Store | None = None,
+    trusted: Callable[[], TrustedTime] | None = None,
 ) -> Parts:
     """The parts for `settings`; what is given takes the place of the real one. Raises ConfigError, StoreError."""
     folder = settings.bridge.keys
@@ -83,11 +86,17 @@ def build(
         person_keys=person_keys or _person_keys(folder / "master"),
         windows=WindowFiles(settings.node.state, clock),
         deliver_logouts=deliver,
+        trusted=trusted or trusted_time(settings, clock),
         recorder=_recorder(settings),
     )
     tokens = Tokens(services, keys)
     sender.append(LogoutSender(settings.keycloak.logout_url, Logouts(store), tokens, http))
     return Parts(services, keys, tokens, RealmKeys(settings.keycloak.jwks_url, http, clock))
+
+
+def trusted_time(settings: Settings, clock: Clock = utc_now) -> TimeSource:
+    """The node's trusted time; the province is its own source."""
+    return TimeSource(settings.node.state / FILE, clock, own=settings.node.role == "province")
 
 
 def _recorder(settings: Settings) -> Recorder | None:

@@ -1,6 +1,6 @@
 """From a proof of possession to a session, or to the one question that stands in the way.
 
-    1 judge      the snapshot's verdict of the leaf, now
+    1 judge      the snapshot's verdict of the leaf at trusted now; what the offline ladder still lets in (design §6)
     2 identify   by the profile of its CA
     3 capacity   more than one: the person chooses (R20)
     4 holding    a first certificate of another CA for a known person waits until it is proved (design §5)
@@ -15,7 +15,6 @@ outlive a revocation. Nothing here reads a request or writes a page.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ca_bridge.asn1.certificate import Certificate, parse_certificate
@@ -28,6 +27,8 @@ from ca_bridge.errors import CeremonyError, CrosshallError, PolicyDenied
 from ca_bridge.identity.extract import acting, identify
 from ca_bridge.policy.holding import equal_to
 from ca_bridge.policy.levels import decide
+from ca_bridge.policy.rungs import admit
+from ca_bridge.policy.trusted_time import TrustedTime
 from ca_bridge.registry import attribute_sectors
 from ca_bridge.store.people import Standing
 from ca_bridge.store.sessions import SIGNED_OUT, SignIn
@@ -40,9 +41,6 @@ HELD = "identity.held"
 LEVEL = "policy.level"
 SOMEBODY_ELSE = "ceremony.somebody_else"
 """Codes of the outcomes that have a page of their own."""
-
-RUNG = "fresh"
-"""The rung of a node that is its own source of trust data; the ladder of design §6 comes with nodes that are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +85,7 @@ class _Judged:
     verdict: Verdict
     identity: Identity
     snapshot: Snapshot
+    time: TrustedTime
 
 
 def complete(
@@ -110,7 +109,7 @@ def complete(
     if _held(services, judged, human, identifier.type, session_secret):
         return _hold(services, tx, state, Claim(human, judged.verdict.accreditation))
     try:
-        level = decide(judged.verdict, proven.way, tx.request.level, judged.snapshot.bundle.levels, RUNG)
+        level = decide(judged.verdict, proven.way, tx.request.level, judged.snapshot.bundle.levels, judged.time.rung)
     except PolicyDenied as denied:
         return _short(services, tx, state, denied)
     if other := _other(services, session_secret, person):
@@ -127,27 +126,31 @@ def choices(services: Services, proven: Proven) -> Identity:
     return _judge(services, proven).identity
 
 
-def holder_sm2_id(services: Services, leaf: Certificate, now: datetime) -> str:
+def holder_sm2_id(services: Services, leaf: Certificate) -> str:
     """The distinguishing ID under which the holder of `leaf` signs, by its CA's profile. Raises as `complete`."""
     snapshot = services.snapshots.current()
-    verdict = _accepted(services, snapshot, leaf, now)
+    verdict = _accepted(services, snapshot, leaf, services.trusted())
     return snapshot.profile(verdict.ca).holder_sm2_id
 
 
 def _judge(services: Services, proven: Proven) -> _Judged:
     snapshot = services.snapshots.current()
     leaf = parse_certificate(proven.leaf)
-    verdict = _accepted(services, snapshot, leaf, services.clock())
+    time = services.trusted()
+    verdict = _accepted(services, snapshot, leaf, time)
     identity = identify(leaf, snapshot.profile(verdict.ca), verdict.certificate_type)
-    return _Judged(proven, leaf, verdict, identity, snapshot)
+    return _Judged(proven, leaf, verdict, identity, snapshot, time)
 
 
-def _accepted(services: Services, snapshot: Snapshot, leaf: Certificate, now: datetime) -> Verdict:
-    verdict = snapshot.judge(leaf.der, now)
+def _accepted(services: Services, snapshot: Snapshot, leaf: Certificate, time: TrustedTime) -> Verdict:
+    if time.code:
+        raise PolicyDenied("policy.offline", f"no trusted time: {time.code}", reached=0)
+    verdict = snapshot.judge(leaf.der, time.now)
     if services.recorder is not None:
         services.recorder(snapshot, leaf.der, verdict)  # refusals too, before they are raised
     if not verdict.accepted:
         raise CrosshallError(verdict.code, verdict.detail, certificate_key=verdict.certificate_key)
+    admit(verdict, time.rung, snapshot.bundle.policy.offline, services.root)
     return verdict
 
 
@@ -176,7 +179,7 @@ def _vouching(services: Services, judged: _Judged, human: str, session_secret: s
         return ""
     if services.clock() - live.auth_time > transaction.LIFETIME:
         return ""
-    verdict = judged.snapshot.judge(holder.leaf, services.clock())
+    verdict = judged.snapshot.judge(holder.leaf, judged.time.now)
     return verdict.accreditation if verdict.accepted else ""
 
 
@@ -212,9 +215,9 @@ def _signin(services: Services, judged: _Judged, person: str, capacity: Capacity
         leaf=judged.leaf.der,
         identity=judged.identity,
         auth_time=judged.proven.at,
-        checked_at=verdict.at,
+        checked_at=services.clock(),
         status_issued_at=verdict.status_issued_at,
-        rung=RUNG,
+        rung=judged.time.rung.value,
         snapshot=verdict.snapshot,
         subjects={
             sector: services.person_keys.subject(sector, person) for sector in attribute_sectors(services.windows())

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from flask import Flask, current_app
 
+from ca_bridge.policy.trusted_time import TrustedTime
 from ca_bridge.registry import Window
 from ca_bridge.settings import Settings
 from ca_bridge.store import Store
@@ -65,9 +66,16 @@ class Services:
     deliver_logouts: Callable[[], int]
     """Tell Keycloak now of every logout that is due; returns how many it took. Never raises for Keycloak being down:
     the watcher tries again. Call it after `sessions.end` where the next step needs the end to have happened there."""
+    trusted: Callable[[], TrustedTime]
+    """The node's trusted time and rung, now: certificates are judged at it. Sessions and tokens run on `clock`."""
     random: Callable[[int], bytes] = secrets.token_bytes
     recorder: Callable[[Snapshot, bytes, Verdict], None] | None = None
     """Keeps each verdict of a sign-in (`verdict.evidence.Recorder`); None: none is kept. Raises StoreError."""
+
+    @property
+    def root(self) -> str:
+        """The federation's own trust domain: the first part of the node's name."""
+        return self.settings.node.name.partition("/")[0]
 
     def install(self, app: Flask) -> None:
         """Make these the services of `app`."""

@@ -78,9 +78,7 @@ def read_proof(raw: Any) -> Proof:
     return Proof(certificate, algorithm, signature)
 
 
-def prove(
-    store: Store, tx: Transaction, proof: Proof, sm2_id: Callable[[Certificate, datetime], str], now: datetime
-) -> Proven:
+def prove(store: Store, tx: Transaction, proof: Proof, sm2_id: Callable[[Certificate], str], now: datetime) -> Proven:
     """Possession of the certificate's key, proved for this transaction; the challenge is gone, proved or not.
 
     `sm2_id` names the holder's distinguishing ID for a certificate with an SM2 key (its CA's profile says it).
@@ -100,7 +98,7 @@ def prove(
     )
     # An ID is asked for only where one is hashed in: judging every certificate twice would cost for nothing.
     hashes_it = proof.algorithm in ("SM2", cms.ALGORITHM) and signatures.key_kind(leaf.spki) == signatures.SM2
-    holder = sm2_id(leaf, now) if hashes_it else ""
+    holder = sm2_id(leaf) if hashes_it else ""
     if proof.algorithm == cms.ALGORITHM:
         cms.check(challenge, leaf, _bytes(proof.signature), holder, now=now)
     else:

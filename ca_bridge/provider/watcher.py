@@ -1,7 +1,9 @@
 """The watcher: judges the certificates of live sessions again, ends what is refused now, tells Keycloak, purges.
 
-Judged again: whatever another snapshot judged last (so at once when a CRL, a denial or a domain changes), and all after
-five minutes, for certificates and CRLs also run out. One watcher works at a time (a lock of the store, renewed at
+Judged again: whatever another snapshot judged last (so at once when a CRL, a denial or a domain changes), whatever was
+judged on another rung of the offline ladder, and all after five minutes, for certificates and CRLs also run out. A
+session above what the rung allows ends: all of them on `closed`, those above level 2 on `days`, those from across the
+border on `day` (design §6). One watcher works at a time (a lock of the store, renewed at
 each page of sessions); another takes over within `LEASE_SECONDS`.
 """
 
@@ -14,8 +16,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ca_bridge.ceremony.services import Services
-from ca_bridge.errors import CrosshallError, IdentityError, StoreError
+from ca_bridge.errors import CrosshallError, IdentityError, PolicyDenied, StoreError
 from ca_bridge.policy.levels import decide
+from ca_bridge.policy.rungs import admit
+from ca_bridge.policy.trusted_time import TrustedTime
 from ca_bridge.provider.keys import drop_old
 from ca_bridge.store import Store
 from ca_bridge.store.logouts import Logouts
@@ -91,11 +95,12 @@ class Watcher:
         services = self._services
         now = services.clock()
         snapshot = services.snapshots.current()
+        rung = services.trusted().rung.value
         judged = ended = 0
         after = ""
-        while page := services.sessions.due(snapshot.hash, now - EVERY, after, PAGE):
+        while page := services.sessions.due(snapshot.hash, rung, now - EVERY, after, PAGE):
             judged += len(page)
-            ended += judge(services, snapshot, page, now)
+            ended += judge(services, snapshot, page)
             after = page[-1].sid
             if not self._extend():
                 break  # another has taken over
@@ -121,12 +126,13 @@ def purge_all(store: Store, session_seconds: int, signing: Path, now: datetime) 
     )
 
 
-def judge(services: Services, snapshot: Snapshot, page: Sequence[Session], now: datetime) -> int:
-    """Judge the certificates of these sessions by one snapshot; returns how many sessions ended."""
+def judge(services: Services, snapshot: Snapshot, page: Sequence[Session]) -> int:
+    """Judge the certificates of these sessions by one snapshot at one trusted time; returns how many sessions ended."""
+    time = services.trusted()
     good: list[Recheck] = []
     ended = 0
     for session in page:
-        refusal = _refusal(services, snapshot, session, now, good)
+        refusal = _refusal(services, snapshot, session, time, good)
         if refusal:
             number = services.sessions.end_refused(session.sid, session.certificate_key, refusal)
             ended += number
@@ -142,13 +148,13 @@ def still_good(services: Services, session: Session) -> bool:
     For what a session opens without a new proof: a change that came within the last round, or while no watcher works,
     is seen all the same. Raises PathError `trust.bundle`, StoreError.
     """
-    if not judge(services, services.snapshots.current(), (session,), services.clock()):
+    if not judge(services, services.snapshots.current(), (session,)):
         return True
     services.deliver_logouts()
     return False
 
 
-def _refusal(services: Services, snapshot: Snapshot, session: Session, now: datetime, good: list[Recheck]) -> str:
+def _refusal(services: Services, snapshot: Snapshot, session: Session, time: TrustedTime, good: list[Recheck]) -> str:
     """Why the session may not go on; empty when it may, and is then added to `good`."""
     try:
         holder = services.sessions.holder(session.sid)
@@ -159,25 +165,30 @@ def _refusal(services: Services, snapshot: Snapshot, session: Session, now: date
     if holder is None:
         return ""  # ended meanwhile
     try:
-        verdict = _judged_again(snapshot, session, holder, now)
+        verdict = _judged_again(services, snapshot, session, holder, time)
     except CrosshallError as error:
         return error.code
     except Exception:
         # Unknown never passes; and one certificate must not keep all other revocations from being seen.
         _log.exception("judging failed", extra={"code": "run.fault"})
         return "run.fault"
+    now = services.clock()
     good.append(
-        Recheck(session.sid, session.certificate_key, now, verdict.status_issued_at, session.rung, snapshot.hash)
+        Recheck(session.sid, session.certificate_key, now, verdict.status_issued_at, time.rung.value, snapshot.hash)
     )
     return ""
 
 
-def _judged_again(snapshot: Snapshot, session: Session, holder: Holder, now: datetime) -> Verdict:
+def _judged_again(
+    services: Services, snapshot: Snapshot, session: Session, holder: Holder, time: TrustedTime
+) -> Verdict:
     """What a sign-in would find now: certificate, its CA's right to say who this is, and the session's level.
 
     Raises CrosshallError with the verdict's code; IdentityError `identity.not_allowed_to_assert`; PolicyDenied.
     """
-    verdict = snapshot.judge(holder.leaf, now)
+    if time.code:
+        raise PolicyDenied("policy.offline", f"no trusted time: {time.code}", reached=0)
+    verdict = snapshot.judge(holder.leaf, time.now)
     if not verdict.accepted:
         raise CrosshallError(verdict.code, verdict.detail)
     identity = holder.identity
@@ -186,6 +197,7 @@ def _judged_again(snapshot: Snapshot, session: Session, holder: Holder, now: dat
         said.add(identity.organisation.identifier.type)
     if not said <= set(snapshot.profile(verdict.ca).asserts):
         raise IdentityError("identity.not_allowed_to_assert", "the CA may not assert this type of number any more")
-    # what the province now allows this certificate, by this way, is no less than what the session says
-    decide(verdict, session.way, session.level, snapshot.bundle.levels, session.rung)
+    admit(verdict, time.rung, snapshot.bundle.policy.offline, services.root)
+    # what the province now allows this certificate, by this way and on this rung, is no less than what the session says
+    decide(verdict, session.way, session.level, snapshot.bundle.levels, time.rung)
     return verdict

@@ -142,12 +142,12 @@ class Sessions:
         """Live sessions in the order of their sid, the first `limit` after sid `after`."""
         return self._page(after, limit)
 
-    def due(self, snapshot: str, before: datetime, after: str = "", limit: int = 100) -> tuple[Session, ...]:
-        """Live sessions that another snapshot judged last, or any before `before`; the first `limit` after sid `after`.
+    def due(self, snapshot: str, rung: str, before: datetime, after: str = "", limit: int = 100) -> tuple[Session, ...]:
+        """Live sessions judged last by another snapshot, on another rung, or before `before`; a page after sid `after`.
 
         By the snapshot, not by time: a sign-in judged by the old one and finished after the change is found too.
         """
-        stale = sa.or_(sessions.c.snapshot != snapshot, sessions.c.checked_at <= before)
+        stale = sa.or_(sessions.c.snapshot != snapshot, sessions.c.rung != rung, sessions.c.checked_at <= before)
         return self._page(after, limit, stale)
 
     def unjudged(self, before: datetime) -> bool:

@@ -53,6 +53,15 @@ class Equivalent(Model):
     accreditations: tuple[Slug, ...] = Field(min_length=2)
 
 
+class Offline(Model):
+    """What the offline ladder allows to certificates from across the border (design §6)."""
+
+    home: tuple[DomainName, ...] = ()
+    """Trust domains of the federation, each with all below it; empty: the first part of the node's own name."""
+    border: Literal["fresh", "near"] = "near"
+    """The lowest rung on which certificates from across the border still sign in."""
+
+
 class TrustPolicy(Model):
     """Inputs of RFC 5280 §6.1.1, the same for every validation under a bundle."""
 
@@ -65,6 +74,7 @@ class TrustPolicy(Model):
     equivalent: tuple[Equivalent, ...] = ()
     halls: tuple[Literal["trial", "pilot", "live"], ...] = ("pilot", "live")
     """Stages at which a node's evidence of a sign-in counts at other halls."""
+    offline: Offline = Offline()
 
 
 class Denial(Model):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
-from datetime import datetime
 
 import structlog
 from flask import Blueprint, Response, g, jsonify, request
@@ -249,5 +248,5 @@ def _continue(tx: Transaction) -> str:
     return f"/authorize/continue?tx={tx.id}"
 
 
-def _holder_sm2_id(leaf: Certificate, now: datetime) -> str:
-    return complete.holder_sm2_id(services(), leaf, now)
+def _holder_sm2_id(leaf: Certificate) -> str:
+    return complete.holder_sm2_id(services(), leaf)

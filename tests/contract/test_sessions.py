@@ -127,7 +127,7 @@ def test_another_persons_cookie_is_refused(sessions: Sessions):
         sessions.open(signin("p1:" + "z" * 52), old.secret)
     assert refused.value.code == "store.other_person"
     assert sessions.find(old.secret) == old.session
-    assert len(sessions.due("h", START)) == 1
+    assert len(sessions.due("h", "fresh", START)) == 1
 
 
 def test_of_renewals_at_once_one_secret_lives(sessions: Sessions):
@@ -147,7 +147,7 @@ def test_a_session_past_its_end_is_gone(sessions: Sessions, clock: Hand):
     assert sessions.by_sid(opened.session.sid) is None
     assert sessions.by_subject("police", SUBJECT) is None
     assert sessions.holder(opened.session.sid) is None
-    assert sessions.due("h", clock()) == ()
+    assert sessions.due("h", "fresh", clock()) == ()
 
 
 def test_what_lies_in_the_database_names_nobody(sessions: Sessions, store: Store):
@@ -221,17 +221,17 @@ def test_due_are_those_of_another_snapshot_and_those_of_long_ago(sessions: Sessi
     """And no other: neither what the present snapshot judged just now nor what is over."""
     old = sessions.open(signin(snapshot="h1")).session
     new = sessions.open(signin(snapshot="h2")).session
-    assert sessions.due("h2", START - timedelta(seconds=1)) == (replace(old, subjects={}),)
-    assert {one.sid for one in sessions.due("h2", START)} == {old.sid, new.sid}
+    assert sessions.due("h2", "fresh", START - timedelta(seconds=1)) == (replace(old, subjects={}),)
+    assert {one.sid for one in sessions.due("h2", "fresh", START)} == {old.sid, new.sid}
     clock.forward(3600)
-    assert sessions.due("h3", clock()) == ()
+    assert sessions.due("h3", "fresh", clock()) == ()
 
 
 def test_pages_of_due_sessions_hold_each_once(sessions: Sessions):
     """The watcher's way through them."""
     sids = {sessions.open(signin()).session.sid for _ in range(7)}
     seen: list[str] = []
-    while page := sessions.due("h", START, seen[-1] if seen else "", 3):
+    while page := sessions.due("h", "fresh", START, seen[-1] if seen else "", 3):
         seen += [session.sid for session in page]
     assert len(seen) == 7
     assert set(seen) == sids
@@ -246,7 +246,7 @@ def test_purging_sessions_queues_their_logout_by_sid(sessions: Sessions, store: 
     assert sessions.purge(clock()) == 1
     (pending,) = Logouts(store).claim()
     assert (pending.sid, pending.reason) == (over.session.sid, "expired")
-    assert len(sessions.due("h", START)) == 1
+    assert len(sessions.due("h", "fresh", START)) == 1
 
 
 def test_a_logout_is_one_callers_at_a_time(sessions: Sessions, store: Store, clock: Hand):

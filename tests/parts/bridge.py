@@ -28,7 +28,7 @@ from ca_bridge.registry import Window, attribute_sectors, write_window
 from ca_bridge.settings import Settings, load_settings
 from ca_bridge.store import Box, migrate, open_store
 from ca_bridge.store.sessions import Opened, SignIn
-from ca_bridge.trust.rules import Levels
+from ca_bridge.trust.rules import Levels, TrustPolicy
 from ca_bridge.types import (
     Capacity,
     Identifier,
@@ -38,6 +38,7 @@ from ca_bridge.types import (
     Verdict,
     Way,
 )
+from tests.parts.ladder import Ladder
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 ISSUER = "https://hall.gd.localhost:8443"
@@ -73,6 +74,8 @@ class FakeSnapshot:
     levels: Levels = field(default_factory=lambda: Levels(ways=dict.fromkeys(Way, 4)))
     asserts: tuple[IdentifierType, ...] = tuple(IdentifierType)
     faults: set[bytes] = field(default_factory=set)
+    policy: TrustPolicy = field(default_factory=TrustPolicy)
+    domain: str = "gd"
 
     @property
     def bundle(self) -> FakeSnapshot:
@@ -88,7 +91,8 @@ class FakeSnapshot:
         code = self.refused.get(leaf, "ok")
         accepted = code == "ok"
         level = self.level if accepted else 0
-        return Verdict(accepted, code, "", "", at, self.hash, level=level, status_issued_at=at - timedelta(minutes=1))
+        issued = at - timedelta(minutes=1)
+        return Verdict(accepted, code, "", "", at, self.hash, domain=self.domain, level=level, status_issued_at=issued)
 
 
 @dataclass
@@ -199,6 +203,7 @@ class Bridge:
     realm: FakeRealm
     source: FakeSource
     clock: Hand
+    ladder: Ladder
     verifier: str = "v" * 43
     tried: int = 0
 
@@ -330,7 +335,8 @@ def make_bridge(folder: Path, url: str = "", *, busy_seconds: float = 5, **bridg
     realm, source = FakeRealm(clock), FakeSource()
     box = Box.from_file(settings.bridge.keys / "attributes")
     store = open_store(settings.database.url, box, clock, busy_seconds=busy_seconds)
-    parts = build(settings, clock=clock, http=realm, snapshots=source, store=store)  # type: ignore[arg-type]
+    ladder = Ladder(clock)
+    parts = build(settings, clock=clock, http=realm, snapshots=source, store=store, trusted=ladder)  # type: ignore[arg-type]
     app = create_app(settings, parts)
     app.testing = False
-    return Bridge(app, parts, realm, source, clock)
+    return Bridge(app, parts, realm, source, clock, ladder)

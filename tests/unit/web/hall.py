@@ -37,6 +37,7 @@ from ca_bridge.store.sessions import Sessions
 from ca_bridge.trust.profile import Profile, parse_profile
 from ca_bridge.trust.rules import Equivalent, Levels, TrustPolicy
 from ca_bridge.types import Verdict, Way
+from tests.parts.ladder import Ladder
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 ISSUER = "https://hall.test:8443"
@@ -204,6 +205,7 @@ class Hall:
     clock: Hand
     snapshots: Turned
     told: list[int]
+    ladder: Ladder
 
     def browser(self) -> Visitor:
         """A new, empty browser."""
@@ -325,6 +327,7 @@ def make_hall(
 ) -> Hall:
     """A hall whose store lies in `folder`."""
     clock, told = Hand(), []
+    ladder = Ladder(clock)
     (folder / "channel").write_text(CHANNEL)
     keycloak = {"issuer": "https://sso.test/realms/gd", "internal": "http://127.0.0.1:1"}
     named = {"issuer": ISSUER, "certificate_host": "*.cert.hall.test:8443", **(bridge or {})}
@@ -347,11 +350,12 @@ def make_hall(
         person_keys=PersonKeys(bytes(range(32))),
         windows=lambda: (window,),
         deliver_logouts=lambda: told.append(1) or 1,
+        trusted=ladder,
     )
     app = Flask("hall-of-the-tests", static_folder=None)
     services.install(app)
     web.register(app)
-    return Hall(app, services, clock, snapshots, told)
+    return Hall(app, services, clock, snapshots, told, ladder)
 
 
 def equal(*accreditations: str) -> TrustPolicy:
