@@ -7,7 +7,6 @@ reader takes the fields out of the bytes already accepted, so that keys which it
 from __future__ import annotations
 
 import binascii
-import contextlib
 import functools
 import hashlib
 import re
@@ -21,8 +20,8 @@ from typing import Any, TypeVar
 from cryptography import x509
 from cryptography.utils import CryptographyDeprecationWarning
 
-from ca_bridge.asn1 import der, oids
-from ca_bridge.asn1 import extensions as ext
+from ca_bridge.asn1 import der
+from ca_bridge.asn1.checked_extensions import checked_extensions
 from ca_bridge.asn1.extensions import (
     AuthorityKeyIdentifier,
     BasicConstraints,
@@ -30,7 +29,7 @@ from ca_bridge.asn1.extensions import (
     Extension,
     PolicyConstraints,
 )
-from ca_bridge.asn1.general_names import GeneralName, NameConstraints, name_constraints
+from ca_bridge.asn1.general_names import GeneralName, NameConstraints
 from ca_bridge.asn1.names import Name, parse_name, read_name
 from ca_bridge.errors import CrosshallError, InputError
 
@@ -44,15 +43,17 @@ warnings.filterwarnings(
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Certificate:
-    """A certificate whose every known extension could be decoded. Two are equal when their bytes are."""
+    """A certificate whose every known extension could be decoded. Two are equal when their bytes are.
+
+    Only `parse_certificate` makes one. It has no slots: to fill those one by one would take a tenth of reading it.
+    """
 
     der: bytes = field(repr=False)
     tbs: bytes = field(repr=False)
     sha256: str
     """Of the whole certificate, hexadecimal: for people and paths, never an identity (signatures can be rewritten)."""
-    tbs_sha256: str
     version: int
     """1, 2 or 3."""
     serial: int
@@ -89,6 +90,11 @@ class Certificate:
 
     def __hash__(self) -> int:
         return hash(self.sha256)
+
+    @property
+    def tbs_sha256(self) -> str:
+        """Of the part that is signed, hexadecimal: the same however the signature is written."""
+        return hashlib.sha256(self.tbs).hexdigest()
 
     @property
     def self_issued(self) -> bool:
@@ -168,29 +174,6 @@ def _algorithm(data: bytes) -> tuple[str, bytes | None]:
     return der.oid_at(data, parts[0]), der.raw(data, parts[1]) if len(parts) == 2 else None
 
 
-def read_extensions(data: bytes, item: der.Tlv) -> dict[str, Extension]:
-    """Extensions in order, each type once. `item` is the SEQUENCE OF."""
-    if item[0] != der.SEQUENCE or item[2] == item[3]:
-        raise InputError("asn1.extension", "extensions")
-    found: dict[str, Extension] = {}
-    for _, begin, _, stop in der.items(data, item[2], item[3], 256):
-        oid, extension = _extension(data[begin:stop])
-        if oid in found:
-            raise InputError("asn1.duplicate_extension", oid)
-        found[oid] = extension
-    return found
-
-
-def _extension(data: bytes) -> tuple[str, Extension]:
-    parts = der.children(data, limit=3)
-    if len(parts) < 2:
-        raise InputError("asn1.extension", "extension")
-    critical = len(parts) == 3
-    if critical and not der.boolean(der.content(data, parts[1], der.BOOLEAN)):
-        raise InputError("asn1.extension", "a default value is encoded (X.690 §11.5)")
-    return der.oid_at(data, parts[0]), Extension(critical, der.content(data, parts[-1], der.OCTET_STRING))
-
-
 def quietly(load: Callable[[], T]) -> T:
     """What `load` returns, when a warning was made an error by somebody's filter too."""
     try:
@@ -201,152 +184,74 @@ def quietly(load: Callable[[], T]) -> T:
             return load()
 
 
-_SHARED = frozenset(
-    {
-        oids.KEY_USAGE,
-        oids.BASIC_CONSTRAINTS,
-        oids.EXTENDED_KEY_USAGE,
-        oids.CERTIFICATE_POLICIES,
-        oids.AUTHORITY_KEY_IDENTIFIER,
-        oids.CRL_DISTRIBUTION_POINTS,
-        oids.AUTHORITY_INFO_ACCESS,
-    }
-)
-"""The same in all leaves of one CA, and they say nothing of a person."""
-_KEPT = 4096
-_accepted: dict[bytes, tuple[str, Extension]] = {}
-"""Encodings of `_SHARED` extensions that `cryptography` has read without fault, each as our reader has it."""
-_PLAIN_NAMES = frozenset({0x81, 0x82, 0x86})
-
-
-def _checked_extensions(tbs: bytes, item: der.Tlv, loaded: x509.Certificate) -> dict[str, Extension]:
-    """`read_extensions`, each type checked by `cryptography` too: now, or in an earlier certificate, octet by octet."""
-    found: dict[str, Extension] = {}
-    fresh: dict[bytes, tuple[str, Extension]] = {}
-    sure = True
-    for _, begin, _, stop in der.items(tbs, item[2], item[3], 256):
-        encoded = tbs[begin:stop]
-        known = _accepted.get(encoded)
-        if known is None:
-            known = _extension(encoded)
-            sure = sure and _needs_no_second_reader(*known)
-            if known[0] in _SHARED:
-                fresh[encoded] = known
-        if known[0] in found:
-            raise InputError("asn1.duplicate_extension", known[0])
-        found[known[0]] = known[1]
-    if not sure:
-        quietly(lambda: _touch(loaded))
-        if len(_accepted) + len(fresh) > _KEPT:
-            _accepted.clear()
-        _accepted.update(fresh)
-    return found
-
-
-def _needs_no_second_reader(oid: str, extension: Extension) -> bool:
-    """Types that `cryptography` does not know (national arcs) or that our reader takes in no wider form than it."""
-    if oid == oids.SUBJECT_ALT_NAME:
-        return all(name[0] in _PLAIN_NAMES for name in der.children(extension.value))
-    return oid == oids.SUBJECT_KEY_IDENTIFIER or oid.startswith(("1.2.156.", "1.2.86."))
-
-
-def _touch(loaded: x509.Certificate) -> None:
-    # Our reader keeps x400Address and ediPartyName as octets; constraints on them refuse.
-    with contextlib.suppress(x509.UnsupportedGeneralNameType):
-        _ = loaded.extensions
-
-
-_once = functools.lru_cache(maxsize=4096)
-_DECODERS: Mapping[str, tuple[str, Callable[[bytes], Any]]] = {
-    oids.BASIC_CONSTRAINTS: ("basic_constraints", _once(ext.basic_constraints)),
-    oids.KEY_USAGE: ("key_usage", _once(ext.key_usage)),
-    oids.EXTENDED_KEY_USAGE: ("extended_key_usage", _once(ext.oid_list)),
-    oids.CERTIFICATE_POLICIES: ("policies", _once(ext.policies)),
-    oids.POLICY_MAPPINGS: ("policy_mappings", ext.policy_mappings),
-    oids.POLICY_CONSTRAINTS: ("policy_constraints", ext.policy_constraints),
-    oids.INHIBIT_ANY_POLICY: ("inhibit_any_policy", ext.skip_certs),
-    oids.NAME_CONSTRAINTS: ("name_constraints", name_constraints),
-    oids.SUBJECT_ALT_NAME: ("alt_names", ext.alt_names),
-    oids.SUBJECT_KEY_IDENTIFIER: ("subject_key_identifier", ext.octet_string),
-    oids.AUTHORITY_KEY_IDENTIFIER: ("authority_key_identifier", _once(ext.authority_key_identifier)),
-    oids.CRL_DISTRIBUTION_POINTS: ("distribution_points", _once(ext.distribution_points)),
-    oids.FRESHEST_CRL: ("freshest_crl", ext.distribution_points),
-}
-
-
 def _decode(data: bytes, loaded: x509.Certificate) -> Certificate:
     outer = der.children(data, limit=3)
-    tbs = der.raw(data, outer[0])
+    tbs = data[outer[0][1] : outer[0][3]]
     parts = der.children(tbs, limit=10)
     version = 1
     if parts[0][0] == 0xA0:
-        inner = der.content(tbs, parts.pop(0))
-        start, stop = der.whole(inner, der.INTEGER)
-        version = der.integer(inner[start:stop]) + 1
+        version = _version(der.content(tbs, parts.pop(0)))
     if len(outer) != 3 or len(parts) < 6 or version not in (1, 2, 3):
         raise InputError("asn1.certificate", "shape of a certificate")
-    if der.raw(data, outer[1]) != der.raw(tbs, parts[1]):
+    serial, inside, issuer, validity, subject, key = parts[:6]
+    encoded = data[outer[1][1] : outer[1][3]]
+    if encoded != tbs[inside[1] : inside[3]]:
         raise InputError("asn1.algorithm_mismatch", "signature algorithm inside and outside differ")
-    times = der.items(tbs, parts[3][2], parts[3][3], 2)
-    found = _extensions(tbs, parts[6:], version, loaded)
-    oid, parameters = algorithm(data, outer[1])
-    spki = der.raw(tbs, parts[5])
+    times = der.items(tbs, validity[2], validity[3], 2)
+    found, values = _extensions(tbs, parts[6:], version, loaded)
     signature = der.content(data, outer[2], der.BIT_STRING)
     if not signature or signature[0] != 0 or len(times) != 2:
         raise InputError("asn1.certificate", "signature bits or validity")
-    return Certificate(
-        der=data,
-        tbs=tbs,
-        sha256=hashlib.sha256(data).hexdigest(),
-        tbs_sha256=hashlib.sha256(tbs).hexdigest(),
-        version=version,
-        serial=_serial(der.content(tbs, parts[0], der.INTEGER)),
-        issuer=_issuer(der.raw(tbs, parts[2])),
-        subject=read_name(der.raw(tbs, parts[4])),
-        not_before=der.time(tbs, times[0]),
-        not_after=der.time(tbs, times[1]),
-        spki=spki,
-        spki_sha256=hashlib.sha256(spki).hexdigest(),
-        signature_algorithm=oid,
-        signature_parameters=parameters,
-        signature=signature[1:],
-        extensions=MappingProxyType(found),
-        **_values(found),
-    )
+    spki = tbs[key[1] : key[3]]
+    values["der"] = data
+    values["tbs"] = tbs
+    values["sha256"] = hashlib.sha256(data).hexdigest()
+    values["version"] = version
+    values["serial"] = _serial(der.content(tbs, serial, der.INTEGER))
+    values["issuer"] = _issuer(tbs[issuer[1] : issuer[3]])
+    values["subject"] = read_name(tbs[subject[1] : subject[3]])
+    values["not_before"] = der.time(tbs, times[0])
+    values["not_after"] = der.time(tbs, times[1])
+    values["spki"] = spki
+    values["spki_sha256"] = hashlib.sha256(spki).hexdigest()
+    values["signature_algorithm"], values["signature_parameters"] = _algorithm(encoded)
+    values["signature"] = signature[1:]
+    values["extensions"] = MappingProxyType(found)
+    return _made(values)
 
 
-def _extensions(tbs: bytes, rest: list[der.Tlv], version: int, loaded: x509.Certificate) -> dict[str, Extension]:
+def _made(values: dict[str, Any]) -> Certificate:
+    """The certificate of these fields; its own `__init__` would take longer than a CRL's look-up."""
+    certificate = object.__new__(Certificate)
+    certificate.__dict__.update(values)
+    return certificate
+
+
+def _version(encoded: bytes) -> int:
+    start, stop = der.whole(encoded, der.INTEGER)
+    return der.integer(encoded[start:stop]) + 1
+
+
+def _extensions(
+    tbs: bytes, rest: list[der.Tlv], version: int, loaded: x509.Certificate
+) -> tuple[dict[str, Extension], dict[str, Any]]:
     tags = [item[0] for item in rest]
-    if tags != sorted(set(tags)) or not set(tags) <= {0x81, 0x82, 0xA3}:
+    if tags != [0xA3] and (tags != sorted(set(tags)) or not set(tags) <= {0x81, 0x82, 0xA3}):
         raise InputError("asn1.certificate", "fields after the key")
     if 0xA3 not in tags:
-        return {}
+        return {}, {}
     if version != 3:
         raise InputError("asn1.certificate", f"extensions in version {version}")
-    inner = der.items(tbs, rest[-1][2], rest[-1][3], 1)
-    if not inner:
+    tag, _, start, stop = der.read(tbs, rest[-1][2], rest[-1][3])
+    if tag != der.SEQUENCE or start == stop or stop != rest[-1][3]:
         raise InputError("asn1.extension", "extensions")
-    if inner[0][0] != der.SEQUENCE or inner[0][2] == inner[0][3]:
-        raise InputError("asn1.extension", "extensions")
-    return _checked_extensions(tbs, inner[0], loaded)
-
-
-def _values(found: Mapping[str, Extension]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for oid, extension in found.items():
-        if oid in _DECODERS:
-            name, decode = _DECODERS[oid]
-            try:
-                values[name] = decode(extension.value)
-            except InputError as error:
-                raise InputError("asn1.extension", f"{oid}: {error.code} {error.detail}") from error
-    return values
+    return checked_extensions(tbs, start, stop, lambda: quietly(lambda: loaded.extensions))
 
 
 def _serial(octets: bytes) -> int:
     """RFC 5280 §4.1.2.2: negative ones are handled gracefully; zero and more than 20 octets are refused."""
     value = der.integer(octets)
-    if value == 0 or len(octets.lstrip(b"\x00")) > MAX_SERIAL_OCTETS:
+    if value == 0 or (len(octets) > MAX_SERIAL_OCTETS and len(octets.lstrip(b"\x00")) > MAX_SERIAL_OCTETS):
         raise InputError("asn1.serial", "serial number is zero or longer than 20 octets")
     return value
 

@@ -16,9 +16,9 @@ from cryptography import x509
 
 from ca_bridge.asn1 import der, oids
 from ca_bridge.asn1 import extensions as ext
-from ca_bridge.asn1.certificate import algorithm, pem_blocks, quietly, read_extensions
+from ca_bridge.asn1.certificate import algorithm, pem_blocks, quietly
 from ca_bridge.asn1.crl_entries import Entries, Entry, read_entries
-from ca_bridge.asn1.extensions import AuthorityKeyIdentifier, DistributionPoint, Extension
+from ca_bridge.asn1.extensions import AuthorityKeyIdentifier, DistributionPoint, Extension, read_extensions
 from ca_bridge.asn1.general_names import GeneralName
 from ca_bridge.asn1.names import Name, parse_name
 from ca_bridge.errors import CrosshallError, InputError

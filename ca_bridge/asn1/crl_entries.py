@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ca_bridge.asn1 import der, oids
-from ca_bridge.asn1.certificate import read_extensions
+from ca_bridge.asn1.extensions import read_extensions
 from ca_bridge.asn1.general_names import DIRECTORY, general_names
 from ca_bridge.asn1.names import Normalised
 from ca_bridge.errors import InputError

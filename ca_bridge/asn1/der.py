@@ -7,7 +7,7 @@ mappings, parameters), so it needs no breadth; what it does not know it refuses 
 from __future__ import annotations
 
 import functools
-from datetime import UTC, datetime
+from datetime import datetime
 
 from ca_bridge.errors import InputError
 
@@ -53,10 +53,14 @@ def items(data: bytes, start: int, end: int, limit: int = 100_000) -> list[Tlv]:
         if len(found) == limit:
             raise bad("too many values")
         body = start + 2
-        if body <= end and data[start] & 0x1F != 0x1F and data[start + 1] < 0x80 and body + data[start + 1] <= end:
-            item = (data[start], start, body, body + data[start + 1])  # as `read` has it: nearly all values are short
-        else:
-            item = read(data, start, end)
+        if body <= end:  # as `read` has it: nearly all values are short
+            length = data[start + 1]
+            tag, stop = data[start], body + length
+            if length < 0x80 and stop <= end and tag & 0x1F != 0x1F:
+                found.append((tag, start, body, stop))
+                start = stop
+                continue
+        item = read(data, start, end)
         found.append(item)
         start = item[3]
     return found
@@ -147,12 +151,10 @@ def time(data: bytes, item: Tlv) -> datetime:
         digits = text[:14]
     else:
         raise InputError("asn1.time", "form of time")
-    if not digits.isdigit() or text[-1:] != b"Z":
+    if not digits.isdigit() or text[-1:] != b"Z" or digits[8:10] == b"24":  # which ISO 8601 has, for midnight
         raise InputError("asn1.time", "form of time")
-    day, clock = divmod(int(digits), 1_000_000)
+    written = digits.decode()
     try:
-        return datetime(
-            day // 10_000, day // 100 % 100, day % 100, clock // 10_000, clock // 100 % 100, clock % 100, tzinfo=UTC
-        )
+        return datetime.fromisoformat(f"{written[:8]}T{written[8:]}Z")
     except ValueError as error:
         raise InputError("asn1.time", str(error)) from error

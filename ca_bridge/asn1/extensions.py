@@ -22,6 +22,30 @@ class Extension:
     value: bytes
 
 
+def read_extensions(data: bytes, item: der.Tlv) -> dict[str, Extension]:
+    """Extensions in order, each type once. `item` is the SEQUENCE OF."""
+    if item[0] != der.SEQUENCE or item[2] == item[3]:
+        raise InputError("asn1.extension", "extensions")
+    found: dict[str, Extension] = {}
+    for _, begin, _, stop in der.items(data, item[2], item[3], 256):
+        oid, extension = read_extension(data[begin:stop])
+        if oid in found:
+            raise InputError("asn1.duplicate_extension", oid)
+        found[oid] = extension
+    return found
+
+
+def read_extension(data: bytes) -> tuple[str, Extension]:
+    """The extension that `data` is, with its dotted type. Raises InputError `asn1.extension` or `asn1.der`."""
+    parts = der.children(data, limit=3)
+    if len(parts) < 2:
+        raise InputError("asn1.extension", "extension")
+    critical = len(parts) == 3
+    if critical and not der.boolean(der.content(data, parts[1], der.BOOLEAN)):
+        raise InputError("asn1.extension", "a default value is encoded (X.690 §11.5)")
+    return der.oid_at(data, parts[0]), Extension(critical, der.content(data, parts[-1], der.OCTET_STRING))
+
+
 class KeyUsage(IntEnum):
     """Named bits of keyUsage (RFC 5280 §4.2.1.3)."""
 

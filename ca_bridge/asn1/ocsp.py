@@ -8,8 +8,8 @@ from datetime import datetime
 from cryptography.x509 import ocsp
 
 from ca_bridge.asn1 import der
-from ca_bridge.asn1.certificate import algorithm, quietly, read_extensions
-from ca_bridge.asn1.extensions import Extension
+from ca_bridge.asn1.certificate import algorithm, quietly
+from ca_bridge.asn1.extensions import Extension, read_extensions
 from ca_bridge.asn1.names import Name, parse_name
 from ca_bridge.errors import CrosshallError, InputError
 

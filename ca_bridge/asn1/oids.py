@@ -27,6 +27,7 @@ EXTENDED_KEY_USAGE: Final = "2.5.29.37"
 FRESHEST_CRL: Final = "2.5.29.46"
 INHIBIT_ANY_POLICY: Final = "2.5.29.54"
 NO_REV_AVAIL: Final = "2.5.29.56"
+OCSP_NO_CHECK: Final = "1.3.6.1.5.5.7.48.1.5"
 AUTHORITY_INFO_ACCESS: Final = "1.3.6.1.5.5.7.1.1"
 
 EKU_ANY: Final = "2.5.29.37.0"
@@ -79,6 +80,7 @@ UNDERSTOOD: Final = frozenset(
         POLICY_CONSTRAINTS,
         EXTENDED_KEY_USAGE,
         INHIBIT_ANY_POLICY,
+        OCSP_NO_CHECK,
     }
 )
 """Extensions that may be critical (RFC 5280 §6.1.4 (o), §6.1.5 (f)): every other critical one refuses the path.
