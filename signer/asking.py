@@ -13,6 +13,7 @@ from signer.wallet import Asked
 
 _NO_KEY = "0" * 64  # the key is named when the person has picked a certificate
 _FIELDS = {"origin", "transaction", "nonce", "expires"}
+_OPTIONAL = {"browser"}
 _MOST_LANGUAGES = 16
 _SKEW = timedelta(seconds=5)
 """ours: halls give 60 s by their own clock; one second between two clocks must not make every sign-in fail."""
@@ -50,14 +51,17 @@ def read_asking(raw: Any, origin: str, now: datetime) -> Asking:
 
 
 def _challenge(raw: Any) -> Asked:
-    if not isinstance(raw, Mapping) or set(raw) != _FIELDS or not all(isinstance(raw[name], str) for name in _FIELDS):
-        raise SignerError("signer.request", "challenge is not an object of four texts")
+    if not isinstance(raw, Mapping) or set(raw) - _OPTIONAL != _FIELDS or not all(isinstance(raw[n], str) for n in raw):
+        raise SignerError("signer.request", "challenge is not an object of the known texts")
+    browser = raw.get("browser", "")
+    if "browser" in raw and not browser:
+        raise SignerError("signer.request", "challenge: browser is empty")
     try:
         expires = datetime.fromisoformat(raw["expires"])
         if expires.utcoffset() is None:
             raise ValueError("no zone")
         # The bridge's own type is the judge of what is well formed: what passes here can be signed and nothing else.
-        Challenge(raw["origin"], raw["transaction"], raw["nonce"], _NO_KEY, expires)
+        Challenge(raw["origin"], raw["transaction"], raw["nonce"], _NO_KEY, expires, browser)
     except (CryptoError, ValueError, OverflowError) as error:
         raise SignerError("signer.request", f"challenge: {error}") from error
-    return Asked(raw["origin"], raw["transaction"], raw["nonce"], expires.astimezone(UTC))
+    return Asked(raw["origin"], raw["transaction"], raw["nonce"], expires.astimezone(UTC), browser)

@@ -24,6 +24,8 @@ class Asked:
     transaction: str
     nonce: str
     expires: datetime
+    browser: str = ""
+    """Thumbprint of the key of the browser that asks, when it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Wallet:
         if not held.can_sign:
             raise SignerError("signer.certificate", "the certificate is not for signing")
         key = challenges.key_hash(held.certificate.spki)
-        challenge = Challenge(asked.origin, asked.transaction, asked.nonce, key, asked.expires)
+        challenge = Challenge(asked.origin, asked.transaction, asked.nonce, key, asked.expires, asked.browser)
         if now >= asked.expires:
             raise SignerError("signer.expired", "the challenge is over")
         algorithm = self._algorithm(held.kind)

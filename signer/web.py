@@ -67,7 +67,7 @@ def status() -> Response:
     """That a signer is here, for a listed hall, or for a program of this machine, which sends no Origin at all."""
     if "Origin" in request.headers:
         _hall()
-    return jsonify(name="crosshall-signer", version=1)
+    return jsonify(name="crosshall-signer", version=1, browser=True)  # browser: signs a challenge's sixth field
 
 
 @api.post("/requests", provide_automatic_options=False)

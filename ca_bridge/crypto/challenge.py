@@ -51,6 +51,8 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
 _ORIGIN = re.compile(r"https://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[1-9][0-9]{0,4})?")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,128}")
 _HASH = re.compile(r"[0-9a-f]{64}")
+_THUMBPRINT = re.compile(r"([A-Za-z0-9_-]{43})?")
+_FORMS = (("origin", _ORIGIN), ("transaction", _TOKEN), ("nonce", _TOKEN), ("key", _HASH), ("browser", _THUMBPRINT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Challenge:
 
     `origin`: of the hall, `https://host[:port]`, lower case. `transaction` and `nonce`: base64url, at least 128 bits;
     used once, which the store sees to. `key`: SHA-256 of the signing key's SubjectPublicKeyInfo, lower-case
-    hexadecimal. `expires`: aware, whole seconds.
+    hexadecimal. `expires`: aware, whole seconds. `browser`: RFC 7638 thumbprint of the browser's own key, or empty.
     """
 
     origin: str
@@ -67,9 +69,10 @@ class Challenge:
     nonce: str
     key: str
     expires: datetime
+    browser: str = ""
 
     def __post_init__(self) -> None:
-        for name, pattern in (("origin", _ORIGIN), ("transaction", _TOKEN), ("nonce", _TOKEN), ("key", _HASH)):
+        for name, pattern in _FORMS:
             value = getattr(self, name)
             if not isinstance(value, str) or pattern.fullmatch(value) is None:
                 raise CryptoError("crypto.challenge", f"{name} is malformed")
@@ -85,10 +88,13 @@ def key_hash(spki_der: bytes) -> str:
 def message(challenge: Challenge) -> bytes:
     """The bytes that are signed: the prefix, then origin, transaction, nonce, key, expires (decimal, since 1970).
 
-    Each field is UTF-8 behind its length in bytes (4 bytes, big-endian).
+    Each field is UTF-8 behind its length in bytes (4 bytes, big-endian). A browser's key is a sixth field, and none at
+    all when there is none: signers that know five fields go on working.
     """
     expires = str(int(challenge.expires.timestamp()))
-    fields = (challenge.origin, challenge.transaction, challenge.nonce, challenge.key, expires)
+    fields = [challenge.origin, challenge.transaction, challenge.nonce, challenge.key, expires]
+    if challenge.browser:
+        fields.append(challenge.browser)
     return PREFIX + b"".join(len(raw).to_bytes(4, "big") + raw for raw in (field.encode() for field in fields))
 
 

@@ -142,12 +142,21 @@ def test_wrong_sm2_id(keys) -> None:  # type: ignore[no-untyped-def]
         {"key": "A" * 64},
         {"expires": datetime(2026, 11, 23, 12, 1)},  # noqa: DTZ001 - the fault itself
         {"expires": NOW + timedelta(microseconds=1)},
+        {"browser": "b" * 42},
+        {"browser": "b" * 42 + "="},
     ],
 )
 def test_malformed(change: dict[str, object]) -> None:
     """A challenge is whole and well formed, or there is none."""
     with pytest.raises(CryptoError, match=r"crypto\.challenge:"):
         replace(challenge_for(b""), **change)  # type: ignore[arg-type]
+
+
+def test_a_browser_is_one_field_more() -> None:
+    """With a browser's key the bytes are those without it and one field; without one nothing is added."""
+    plain = challenge_for(b"spki")
+    with_key = replace(plain, browser="b" * 43)
+    assert c.message(with_key) == c.message(plain) + (43).to_bytes(4, "big") + b"b" * 43
 
 
 def test_bytes_are_fixed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from ca_bridge.asn1.certificate import parse_pem
 from ca_bridge.crypto import challenge as challenges
+from ca_bridge.errors import CryptoError
 from tests.parts.signer import HALL, Person
 
 
@@ -35,6 +37,34 @@ def test_signature_is_the_bridges_challenge(person: Person, persona_id: str, alg
     )
     signature = base64.urlsafe_b64decode(answer["signature"] + "==")
     challenges.check(challenge, leaf.spki, signature, algorithm, "1234567812345678", now=person.now())
+
+
+def test_the_browser_s_key_is_shown_and_signed(person: Person) -> None:
+    """A sixth field: the person sees it, the signature holds it, and without it the bytes are other ones."""
+    asked = person.challenge(browser="b" * 43)
+    made = person.ask({"challenge": asked, "level": 4, "languages": ["en"]}).json
+    assert made is not None
+    assert "bbbbbbbb…" in person.page(made)
+    person.submit(made, "gz-li")
+    answer = person.collect(made).json
+    assert answer is not None
+    leaf = parse_pem(answer["certificate"])
+    expires = datetime.fromisoformat(asked["expires"])
+    challenge = challenges.Challenge(
+        HALL, asked["transaction"], asked["nonce"], leaf.spki_sha256, expires, asked["browser"]
+    )
+    signature = base64.urlsafe_b64decode(answer["signature"] + "==")
+    challenges.check(challenge, leaf.spki, signature, "ES256", "", now=person.now())
+    for other in ("", "c" * 43):
+        with pytest.raises(CryptoError, match=r"crypto\.signature"):
+            challenges.check(replace(challenge, browser=other), leaf.spki, signature, "ES256", "", now=person.now())
+
+
+@pytest.mark.parametrize("browser", ["", "b" * 42, "b" * 44, "é" * 43, 1, None])
+def test_a_browser_s_key_that_is_none(person: Person, browser: object) -> None:
+    """A thumbprint is 43 characters of base64url; nothing else is shown to the person."""
+    challenge = {**person.challenge(), "browser": browser}
+    assert person.ask({"challenge": challenge, "level": 3}).status_code == 400
 
 
 def test_answer_is_handed_out_once(person: Person) -> None:
@@ -198,7 +228,7 @@ def test_page_has_no_cors(person: Person) -> None:
 
 def test_status_tells_a_hall_that_the_signer_is_here(person: Person) -> None:
     """A hall and a program of this machine are answered; another page is not."""
-    expected = {"name": "crosshall-signer", "version": 1}
+    expected = {"name": "crosshall-signer", "version": 1, "browser": True}
     assert person.get("/v1/status", Origin=HALL).json == expected
     assert person.get("/v1/status").json == expected
     assert person.get("/v1/status", Origin="https://evil.example").status_code == 403
