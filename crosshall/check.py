@@ -113,8 +113,8 @@ def check(
 def run_batch() -> None:
     """Answer every line of standard input on standard output, in order, each at once."""
     for answer in batch.run(_lines(), utc_now):
-        sys.stdout.write(answer + "\n")
-        sys.stdout.flush()
+        sys.stdout.buffer.write(answer.encode() + b"\n")  # UTF-8 whatever the locale says
+        sys.stdout.buffer.flush()
 
 
 @trust.command("show")

@@ -17,8 +17,8 @@ from ca_bridge.crypto import signatures
 from ca_bridge.errors import CrosshallError, RevocationError
 from ca_bridge.fetch.authorities import Authority
 from ca_bridge.revocation.crl import CrlSet, Query, crl_status
-from ca_bridge.revocation.ocsp import MAX_AGE, OcspQuery, signed_for, speaks_of
-from ca_bridge.revocation.status import FUTURE_SKEW, Kind
+from ca_bridge.revocation.ocsp import MAX_AGE, OcspQuery, good_until, signed_for, speaks_of
+from ca_bridge.revocation.status import FUTURE_SKEW, Kind, shifted
 
 CODE = "revocation.fetch_refused"
 _SCOPE = "2.5.29.28"
@@ -72,7 +72,7 @@ def _check_newer(crl: Crl, other: Crl, authority: Authority) -> None:
 def _check_scope(crl: Crl, last: Crl, now: datetime, grace: timedelta) -> None:
     # A CRL of another part of the CA's certificates would leave those of this part without a status. When the last
     # copy is of no use any more, the CA may have parted its CRLs anew.
-    fresh = last.next_update is not None and now <= last.next_update + grace
+    fresh = last.next_update is not None and now <= shifted(last.next_update, grace)
     if fresh and _coverage(crl) != _coverage(last):
         raise refused("another issuer or scope than the last good copy, which is still in force")
 
@@ -126,10 +126,9 @@ def check_response(data: bytes, asked: Asked, last: OcspResponse | None, now: da
     single = _single(response, asked)
     if response.produced_at > now + FUTURE_SKEW or single.this_update > now + FUTURE_SKEW:
         raise refused("from the future")
-    until = single.next_update if single.next_update is not None else single.this_update + MAX_AGE
-    if single.status == GOOD and now > until:
+    if single.status == GOOD and now > good_until(single):
         raise refused("stale")
-    if response.nonce is None and single.status == GOOD and now > response.produced_at + MAX_AGE:
+    if response.nonce is None and single.status == GOOD and now > shifted(response.produced_at, MAX_AGE):
         raise refused("neither a nonce nor a fresh producedAt")
     if not signed_for(response, _query(asked, now)):
         raise refused("not signed by the issuer or a responder that it appointed")

@@ -30,7 +30,7 @@ from ca_bridge.fetch.memory import Remembered
 from ca_bridge.fetch.plan import LIMITS, Kind, Random, Target, next_time, plan
 from ca_bridge.files import write_atomically
 from ca_bridge.revocation.crl import CrlSet
-from ca_bridge.revocation.ocsp import MAX_AGE
+from ca_bridge.revocation.ocsp import good_until
 from ca_bridge.revocation.ocsp_request import NONCE_OCTETS, request
 from ca_bridge.revocation.overlay import EMPTY, Overlay, read_overlay, salvage, write_overlay
 from ca_bridge.trust.bundle import Bundle, read_bundle
@@ -260,7 +260,7 @@ class Fetcher:
             return state.crls[digest].next_update
         if target.kind is Kind.OCSP and digest in state.responses:
             response = state.responses[digest]
-            return min(single.next_update or single.this_update + MAX_AGE for single in response.singles)
+            return min(good_until(single) for single in response.singles)
         return None
 
     def _keep(self, targets: tuple[Target, ...], state: _Round) -> None:

@@ -92,9 +92,14 @@ def check_time(certificate: Certificate, at: datetime, depth: int) -> None:
     if at < certificate.not_before:
         detail = f"valid from {certificate.not_before.isoformat()}"
         raise PathError(early, detail, clause="RFC 5280 §6.1.3 (a)(2)", depth=depth)
-    if at.replace(microsecond=0) > certificate.not_after:  # the last second belongs to the validity, whole
+    if at > last_moment(certificate):
         detail = f"valid to {certificate.not_after.isoformat()}"
         raise PathError(late, detail, clause="RFC 5280 §6.1.3 (a)(2)", depth=depth)
+
+
+def last_moment(certificate: Certificate) -> datetime:
+    """The end of a validity: its last second belongs to it, whole (RFC 5280 §4.1.2.5)."""
+    return certificate.not_after.replace(microsecond=999_999)
 
 
 def anchored_state(anchor: Anchor, inputs: Inputs, at: datetime | None, *, bind: bool) -> State:
@@ -103,7 +108,7 @@ def anchored_state(anchor: Anchor, inputs: Inputs, at: datetime | None, *, bind:
     certificate = anchor.certificate
     if not bind or certificate is None:
         return state
-    if at is not None and not certificate.not_before <= at <= certificate.not_after:
+    if at is not None and not certificate.not_before <= at <= last_moment(certificate):
         raise refusal("path.anchor_time", "the anchor's own dates", "RFC 5937 §3.2")
     _check_critical(certificate, "RFC 5937 §3.2")
     if not certificate.is_ca and certificate.version == 3:

@@ -22,7 +22,7 @@ from ca_bridge.asn1.general_names import DIRECTORY, GeneralName
 from ca_bridge.asn1.names import Name, Normalised
 from ca_bridge.crypto import signatures
 from ca_bridge.errors import CrosshallError
-from ca_bridge.revocation.status import FUTURE_SKEW, UNKNOWN, Kind, Status
+from ca_bridge.revocation.status import FUTURE_SKEW, UNKNOWN, Kind, Status, shifted
 
 ALL_REASONS = frozenset(range(1, 9))
 """Bits of ReasonFlags but `unused` (RFC 5280 §4.2.1.13)."""
@@ -121,7 +121,7 @@ class _Walk:
             if self.settled:
                 return
             scope = (crl.issuer.normalised, _scope(crl))
-            if crl.this_update > self._query.at + FUTURE_SKEW or not _in_scope(
+            if crl.this_update > shifted(self._query.at, FUTURE_SKEW) or not _in_scope(
                 crl, point, names, self._query.certificate
             ):
                 continue
@@ -148,7 +148,7 @@ class _Walk:
                 entry = None if changed.reason == REMOVE_FROM_CRL else changed
         if entry is not None and entry.reason != REMOVE_FROM_CRL:
             self._revoked = _revoked(entry, top)
-        elif top.next_update is None or self._query.at > top.next_update + self._query.grace:
+        elif top.next_update is None or self._query.at > shifted(top.next_update, self._query.grace):
             until = "without nextUpdate" if top.next_update is None else f"valid to {top.next_update.isoformat()}"
             self._stale = Status(Kind.STALE, f"CRL {until}", top.this_update, top.next_update)
         else:
@@ -162,8 +162,8 @@ class _Walk:
             if base.number is None or delta.number is None or delta.delta_base is None:
                 continue
             fits = delta.delta_base <= base.number <= delta.number and _scope(delta) == _scope(base)
-            in_force = delta.this_update <= self._query.at + FUTURE_SKEW
-            fresh = delta.next_update is not None and self._query.at <= delta.next_update + self._query.grace
+            in_force = delta.this_update <= shifted(self._query.at, FUTURE_SKEW)
+            fresh = delta.next_update is not None and self._query.at <= shifted(delta.next_update, self._query.grace)
             if (
                 fits
                 and in_force

@@ -19,11 +19,10 @@ from ca_bridge.asn1.extensions import KeyUsage
 from ca_bridge.asn1.ocsp import GOOD, REVOKED, OcspResponse, Single
 from ca_bridge.crypto import signatures
 from ca_bridge.errors import CrosshallError
-from ca_bridge.revocation.status import FUTURE_SKEW, UNKNOWN, Kind, Status
+from ca_bridge.revocation.status import FUTURE_SKEW, UNKNOWN, Kind, Status, shifted
 
 MAX_AGE = timedelta(hours=24)
 """How old a response without nextUpdate may be."""
-NO_CHECK = "1.3.6.1.5.5.7.48.1.5"
 SHORT_LIFE = timedelta(days=7)
 """A responder's certificate that lives no longer needs no status of its own (RFC 6960 §4.2.2.2.1)."""
 _CLAUSE = "RFC 6960 §3.2"
@@ -87,8 +86,8 @@ def speaks_of(single: Single, certificate: Certificate, issuer_spki: bytes) -> b
 
 def single_status(single: Single, at: datetime) -> Status:
     """What one answer says at a time, if its signature is good; `unknown` and the future say nothing."""
-    until = single.next_update if single.next_update is not None else single.this_update + MAX_AGE
-    if single.this_update > at + FUTURE_SKEW or single.status not in (GOOD, REVOKED):
+    until = good_until(single)
+    if single.this_update > shifted(at, FUTURE_SKEW) or single.status not in (GOOD, REVOKED):
         return UNKNOWN
     if single.status == REVOKED:
         assert single.revoked_at is not None
@@ -97,6 +96,11 @@ def single_status(single: Single, at: datetime) -> Status:
     if at > until:
         return Status(Kind.STALE, f"OCSP valid to {until.isoformat()}", single.this_update, until, _CLAUSE)
     return Status(Kind.GOOD, "", single.this_update, until, _CLAUSE)
+
+
+def good_until(single: Single) -> datetime:
+    """Until when an answer counts: its nextUpdate, else a day after its thisUpdate."""
+    return single.next_update if single.next_update is not None else shifted(single.this_update, MAX_AGE)
 
 
 def signed_for(response: OcspResponse, query: OcspQuery) -> bool:
@@ -116,7 +120,7 @@ def signed_for(response: OcspResponse, query: OcspQuery) -> bool:
 
 
 def _needs_no_status(responder: Certificate) -> bool:
-    return NO_CHECK in responder.extensions or responder.not_after - responder.not_before <= SHORT_LIFE
+    return oids.OCSP_NO_CHECK in responder.extensions or responder.not_after - responder.not_before <= SHORT_LIFE
 
 
 def _responders(response: OcspResponse) -> Iterator[Certificate]:

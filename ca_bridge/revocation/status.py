@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
 from ca_bridge.errors import RevocationError
@@ -46,6 +46,17 @@ class Status:
 def failure(status: Status, depth: int) -> RevocationError:
     """The error of a status that does not pass, for the certificate at `depth` (0 is the leaf)."""
     return RevocationError(CODES[status.kind][depth > 0], status.detail, clause=status.clause, depth=depth)
+
+
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+def shifted(moment: datetime, by: timedelta) -> datetime:
+    """`moment` (aware) and `by`; the end of the calendar where that lies beyond it: dates up to 9999 are legal."""
+    try:
+        return moment + by
+    except OverflowError:
+        return _LAST if by > timedelta(0) else _FIRST
 
 
 UNKNOWN = Status(Kind.UNKNOWN, "no CRL covers this certificate")

@@ -1,15 +1,20 @@
 """`crosshall check --batch`: one JSON object in, one out (design §9), for other people's suites and for auditors.
 
-A line that cannot be understood gets a refusal with its own code. Certificates and CRLs of `pool` and `crls` that
-cannot be parsed are counted in `ignored`; a leaf or an anchor that cannot be parsed refuses.
+A line that cannot be understood gets a refusal with its own code. A text of `pool` or `crls` may hold several blocks
+(a chain file); what of them cannot be parsed is counted in `ignored`. A leaf or an anchor is exactly one certificate,
+and one that cannot be parsed refuses.
 """
 
 from __future__ import annotations
 
 import binascii
+import contextlib
 import json
+import logging
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -28,14 +33,28 @@ from ca_bridge.verdict.supplied import Supplied, validate
 MAX_LINE_CHARACTERS = 512 << 20
 _KEPT_OCTETS = 64 << 20
 _OID = r"^[0-2](\.(0|[1-9][0-9]*))+$"
+_RFC_3339 = re.compile(
+    r"(?P<minute>[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}):(?P<second>[0-9]{2})"
+    r"(?P<fraction>\.[0-9]+)?(?P<zone>[Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 Texts = tuple[str, ...]
 
 
-def _text(value: object) -> object:
-    if not isinstance(value, str):
+def _time(value: object) -> object:
+    """RFC 3339 §5.6 and nothing else that a date parser would take, such as seconds since 1970."""
+    found = _RFC_3339.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
         raise ValueError("RFC 3339 text is expected")
-    return value
+    if found["second"] != "60":
+        return value
+    # A leap second is legal; clocks here have none, so it is the second after :59.
+    before = datetime.fromisoformat(f"{found['minute']}:59{found['fraction'] or ''}{found['zone'].upper()}")
+    try:
+        return before + timedelta(seconds=1)
+    except OverflowError as error:
+        raise ValueError("beyond the calendar") from error
 
 
 class Question(BaseModel):
@@ -49,7 +68,7 @@ class Question(BaseModel):
     pool: Texts | None = None
     crls: Texts | None = None
     ocsp: Texts | None = None
-    time: Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_text)] | None = None
+    time: Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_time)] | None = None
     revocation: Literal["require", "if-available", "off"] | None = None
     initial_policies: tuple[Annotated[str, Field(pattern=_OID)], ...] | None = None
     require_policy: bool | None = None
@@ -76,7 +95,11 @@ def run(lines: Iterable[str], clock: Clock) -> Iterator[str]:
     parser = _Parser()
     for line in lines:
         started = time.perf_counter()
-        answer = _answer(line, clock, parser)
+        try:
+            answer = _answer(line, clock, parser)
+        except Exception as error:  # a fault of ours refuses this line, and the suite goes on
+            _log.exception("batch", extra={"code": "run.fault"})
+            answer = _refusal(_id_of(line), Refusal("run.fault", type(error).__name__, "ours: design §9"), 0)
         answer["seconds"] = round(time.perf_counter() - started, 6)
         yield json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
 
@@ -86,32 +109,12 @@ def _answer(line: str, clock: Clock, parser: _Parser) -> dict[str, Any]:
         question = _question(line)
     except CrosshallError as error:
         return _refusal(_id_of(line), refused(error), 0)
-    ignored = 0
+    read = _Read(parser)
     try:
-        leaf = parser.one(question.leaf)
-        anchors = [parser.one(text) for text in question.anchors or ()]
-        pool, ignored = parser.many(question.pool or (), parser.one)
-        crls, bad_crls = parser.many(question.crls or (), parser.crl)
-        ignored += bad_crls
-        responses, _ = parser.many(question.ocsp or (), _ocsp)
-        result = validate(
-            Supplied(
-                leaf=leaf,
-                anchors=anchors,
-                at=question.time or clock(),
-                pool=pool,
-                crls=crls,
-                ocsp=responses,
-                revocation=question.revocation or "off",
-                inputs=question.inputs(),
-                anchor_constraints=bool(question.anchor_constraints),
-                purpose=question.purpose or "any",
-                sm2_id=DEFAULT_SM2_ID if question.sm2_id is None else question.sm2_id,
-            )
-        )
+        supplied = read.supplied(question, question.time or clock())
+        return _result(question.id, validate(supplied), read.ignored)
     except CrosshallError as error:
-        return _refusal(question.id, refused(error), ignored)
-    return _result(question.id, result, ignored)
+        return _refusal(question.id, refused(error), read.ignored)
 
 
 def _question(line: str) -> Question:
@@ -131,7 +134,10 @@ def _id_of(line: str) -> str | None:
     except (ValueError, RecursionError):
         return None
     found = table.get("id") if isinstance(table, dict) else None
-    return found if isinstance(found, str) else None
+    if not isinstance(found, str):
+        return None
+    # JSON can name halves of characters that no text has, and that cannot be written back (RFC 8259 §8.2).
+    return None if any("\ud800" <= character <= "\udfff" for character in found) else found
 
 
 def _result(question_id: str, result: Result, ignored: int) -> dict[str, Any]:
@@ -166,48 +172,92 @@ def _refusal(question_id: str | None, refusal: Refusal, ignored: int) -> dict[st
     }
 
 
+class _Read:
+    """Reads what a question brings, and counts what cannot be read."""
+
+    def __init__(self, parser: _Parser) -> None:
+        self._parser = parser
+        self.ignored = 0
+
+    def supplied(self, question: Question, at: datetime) -> Supplied:
+        """The question as the validator takes it, at `at` (aware). Raises InputError for leaf and anchors."""
+        parser = self._parser
+        responses: list[OcspResponse] = []
+        for text in question.ocsp or ():
+            with contextlib.suppress(InputError):
+                responses.append(_ocsp(text))
+        return Supplied(
+            leaf=parser.one(question.leaf),
+            anchors=[parser.one(text) for text in question.anchors or ()],
+            at=at,
+            pool=self._many(question.pool or (), parser.certificates),
+            crls=self._many(question.crls or (), parser.crls),
+            ocsp=responses,
+            revocation=question.revocation or "off",
+            inputs=question.inputs(),
+            anchor_constraints=bool(question.anchor_constraints),
+            purpose=question.purpose or "any",
+            sm2_id=DEFAULT_SM2_ID if question.sm2_id is None else question.sm2_id,
+        )
+
+    def _many(self, texts: Iterable[str], parse: Callable[[str], Sequence[T | CrosshallError]]) -> list[T]:
+        every = [found for text in texts for found in parse(text)]
+        good = [found for found in every if not isinstance(found, CrosshallError)]
+        self.ignored += len(every) - len(good)
+        return good
+
+
 class _Parser:
     """Parses PEM, and keeps what it parsed: suites repeat the same pool on every line."""
 
     def __init__(self) -> None:
-        self._certificates: dict[str, Certificate | CrosshallError] = {}
-        self._crls: dict[str, Crl | CrosshallError] = {}
+        self._certificates: dict[str, tuple[Certificate | CrosshallError, ...]] = {}
+        self._crls: dict[str, tuple[Crl | CrosshallError, ...]] = {}
         self._size = 0
 
     def one(self, text: str) -> Certificate:
         """The one certificate of a PEM text. Raises InputError `asn1.*`."""
-        return self._kept(text, self._certificates, lambda: parse_certificate(_block(text, "CERTIFICATE")))
+        found = self.certificates(text)
+        if len(found) != 1:
+            raise InputError("asn1.pem", f"{len(found)} certificates where one is expected")
+        if isinstance(found[0], CrosshallError):
+            raise found[0]
+        return found[0]
 
-    def crl(self, text: str) -> Crl:
-        """The one CRL of a PEM text. Raises InputError `asn1.*`."""
-        return self._kept(text, self._crls, lambda: parse_crl(_block(text, "X509 CRL")))
+    def certificates(self, text: str) -> tuple[Certificate | CrosshallError, ...]:
+        """Every certificate of a PEM text, or why it is none."""
+        return self._kept(text, self._certificates, "CERTIFICATE", parse_certificate)
 
-    def many(self, texts: Iterable[str], parse: Callable[[str], T]) -> tuple[list[T], int]:
-        """What of `texts` can be parsed, and how many cannot."""
-        good: list[T] = []
-        bad = 0
-        for text in texts:
-            try:
-                good.append(parse(text))
-            except CrosshallError:
-                bad += 1
-        return good, bad
+    def crls(self, text: str) -> tuple[Crl | CrosshallError, ...]:
+        """Every CRL of a PEM text, or why it is none."""
+        return self._kept(text, self._crls, "X509 CRL", parse_crl)
 
-    def _kept(self, text: str, table: dict[str, T | CrosshallError], parse: Callable[[], T]) -> T:
+    def _kept(
+        self, text: str, table: dict[str, tuple[T | CrosshallError, ...]], label: str, parse: Callable[[bytes], T]
+    ) -> tuple[T | CrosshallError, ...]:
         if text not in table:
             if self._size > _KEPT_OCTETS:
                 self._certificates.clear()
                 self._crls.clear()
                 self._size = 0
             self._size += len(text)
-            try:
-                table[text] = parse()
-            except CrosshallError as error:
-                table[text] = error
-        found = table[text]
-        if isinstance(found, CrosshallError):
-            raise found
-        return found
+            table[text] = tuple(_blocks(text, label, parse))
+        return table[text]
+
+
+def _blocks(text: str, label: str, parse: Callable[[bytes], T]) -> Iterator[T | CrosshallError]:
+    try:
+        blocks = pem_blocks(text, label)
+    except CrosshallError as error:
+        yield error
+        return
+    if not blocks:
+        yield InputError("asn1.pem", f"no block of {label}")
+    for block in blocks:
+        try:
+            yield parse(block)
+        except CrosshallError as error:
+            yield error
 
 
 def _ocsp(text: str) -> OcspResponse:
@@ -215,10 +265,3 @@ def _ocsp(text: str) -> OcspResponse:
         return parse_ocsp(binascii.a2b_base64("".join(text.split()), strict_mode=True))
     except (binascii.Error, ValueError) as error:
         raise InputError("asn1.ocsp", f"base64: {error}") from error
-
-
-def _block(text: str, label: str) -> bytes:
-    found = pem_blocks(text, label)
-    if len(found) != 1:
-        raise InputError("asn1.pem", f"{len(found)} blocks of {label} where one is expected")
-    return found[0]

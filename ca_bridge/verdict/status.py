@@ -16,7 +16,7 @@ from ca_bridge.path.state import State
 from ca_bridge.path.validate import Sm2Id
 from ca_bridge.revocation.crl import CrlSet, Query, crl_status
 from ca_bridge.revocation.ocsp import OcspQuery, ocsp_status
-from ca_bridge.revocation.status import FUTURE_SKEW, Kind, Status
+from ca_bridge.revocation.status import FUTURE_SKEW, Kind, Status, shifted
 from ca_bridge.trust.profile import Profile
 
 _MEMO = 20_000
@@ -41,8 +41,10 @@ class StatusBook:
         self._verified: dict[tuple[str, bytes, str], bool] = {}
         self._memo: dict[tuple[str, str, int], Status] = {}
         self._responses = _by_serial(responses)
-        turns = {crl.this_update - FUTURE_SKEW for s in self._all() for crl in s}
-        turns |= {one.this_update - FUTURE_SKEW for rs in self._responses.values() for r in rs for one in r.singles}
+        turns = {shifted(crl.this_update, -FUTURE_SKEW) for s in self._all() for crl in s}
+        turns |= {
+            shifted(one.this_update, -FUTURE_SKEW) for rs in self._responses.values() for r in rs for one in r.singles
+        }
         self._turns = sorted(turns)
 
     def leaf(self, leaf: Certificate, issuer: State, at: datetime) -> Status:
