@@ -15,6 +15,8 @@ from cryptography import x509
 from cryptography.x509 import ocsp as cryptography_ocsp
 
 from ca_bridge.asn1 import certificate as certificates
+from ca_bridge.asn1 import checked_extensions
+from ca_bridge.asn1 import checked_extensions
 from ca_bridge.asn1 import crl as crls
 from ca_bridge.asn1 import ocsp as responses
 from ca_bridge.asn1.general_names import DIRECTORY, DNS, IP, MAIL, URI, GeneralName, NameConstraints
@@ -51,7 +53,7 @@ def certificate(data: bytes) -> None:
     """Certificates, every extension's decoder, and the validation of whatever is a certificate."""
     way, body = data[:1], data[1:]
     if way and way[0] % 2:
-        decoders = list(certificates._DECODERS.values())
+        decoders = list(checked_extensions._DECODERS.values())
         with suppress(CrosshallError):
             decoders[way[0] // 2 % len(decoders)][1](body)
         return
