@@ -76,6 +76,11 @@ class Crl:
         return memoryview(self.der)[slice(*self.bounds)]
 
     @property
+    def unnumbered(self) -> bool:
+        """It has extensions, and no crlNumber among them, which RFC 5280 §5.2.3 asks of every such list."""
+        return self.number is None and bool(self.extensions)
+
+    @property
     def count(self) -> int:
         """Number of entries."""
         return self.entries.count
@@ -173,8 +178,7 @@ def _unusable(found: Mapping[str, Extension]) -> str:
     for oid, extension in found.items():
         if extension.critical and oid not in _UNDERSTOOD:
             return f"unknown critical extension {oid}"
-    # Without a number nobody can tell whether a CRL has been rolled back, nor what a delta builds on.
-    return "" if oids.CRL_NUMBER in found else "no crlNumber (RFC 5280 §5.2.3)"
+    return ""
 
 
 def _number(value: bytes) -> int:

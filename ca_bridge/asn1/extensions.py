@@ -12,6 +12,7 @@ from ca_bridge.errors import InputError
 
 MAX_POLICIES = 256
 MAX_POINTS = 64
+_TRUE = b"\x01\x01\xff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,9 @@ def read_extensions(data: bytes, item: der.Tlv) -> dict[str, Extension]:
 
 def read_extension(data: bytes) -> tuple[str, Extension]:
     """The extension that `data` is, with its dotted type. Raises InputError `asn1.extension` or `asn1.der`."""
+    short = _short_extension(data)
+    if short is not None:
+        return short
     parts = der.children(data, limit=3)
     if len(parts) < 2:
         raise InputError("asn1.extension", "extension")
@@ -44,6 +48,20 @@ def read_extension(data: bytes) -> tuple[str, Extension]:
     if critical and not der.boolean(der.content(data, parts[1], der.BOOLEAN)):
         raise InputError("asn1.extension", "a default value is encoded (X.690 §11.5)")
     return der.oid_at(data, parts[0]), Extension(critical, der.content(data, parts[-1], der.OCTET_STRING))
+
+
+def _short_extension(data: bytes) -> tuple[str, Extension] | None:
+    """As `read_extension` for one below 128 octets: each length is one octet and must lead to the end exactly."""
+    size = len(data)
+    if not 8 < size < 0x80 or data[0] != der.SEQUENCE or data[1] != size - 2 or data[2] != der.OID:
+        return None
+    at = after = 4 + data[3]
+    critical = data[at : at + 3] == _TRUE
+    if critical:
+        at += 3
+    if at + 2 > size or data[at] != der.OCTET_STRING or data[at + 1] != size - at - 2:
+        return None
+    return der.oid(data[4:after]), Extension(critical, data[at + 2 :])
 
 
 class KeyUsage(IntEnum):

@@ -106,8 +106,10 @@ def decode_string(tag: int, octets: bytes) -> str | None:
     T61String holds whatever a CA's software wrote: UTF-8 and GB 18030 are tried in this order, then Latin-1.
     """
     try:
-        if tag in (UTF8, PRINTABLE, IA5, NUMERIC, VISIBLE):
-            return octets.decode("utf-8" if tag == UTF8 else "ascii")
+        if tag == UTF8:
+            return octets.decode()
+        if tag in (PRINTABLE, IA5, NUMERIC, VISIBLE):
+            return octets.decode("ascii")
         if tag == BMP:
             return octets.decode("utf-16-be")
         if tag == UNIVERSAL:
@@ -129,26 +131,39 @@ def _shown(value: str) -> str:
 
 
 def _rdn(data: bytes) -> tuple[tuple[Attribute, ...], NormalisedRdn]:
-    tag, _, start, stop = der.read(data, 0, len(data))
+    size = len(data)
+    if 9 < size < 0x80 and data[0] == der.SET and data[1] == size - 2 and data[3] == size - 4:
+        # One attribute, as nearly everywhere, and each length one octet that must lead to the end exactly.
+        at = 6 + data[5]
+        if data[2] == der.SEQUENCE and data[4] == der.OID and at + 2 <= size and data[at + 1] == size - at - 2:
+            attribute, text = _attribute(data[6:at], data[at], data[at + 2 :], data[at:])
+            return (attribute,), ((attribute.type, text),)
+    tag, _, start, stop = der.read(data, 0, size)
     if tag != der.SET or start == stop:
         raise InputError("asn1.name", "RDN")
-    pairs = [_attribute(data, a) for a in der.items(data, start, stop, MAX_RDNS)]
+    pairs = [_pair(data, a) for a in der.items(data, start, stop, MAX_RDNS)]
     comparable = [(attribute.type, text) for attribute, text in pairs]
     return tuple(attribute for attribute, _ in pairs), tuple(sorted(comparable) if len(comparable) > 1 else comparable)
 
 
-def _attribute(data: bytes, item: der.Tlv) -> tuple[Attribute, str]:
-    if item[0] != der.SEQUENCE:
-        raise InputError("asn1.name", "attribute")
-    parts = der.items(data, item[2], item[3], 2)
+def _pair(data: bytes, item: der.Tlv) -> tuple[Attribute, str]:
+    parts = der.items(data, item[2], item[3], 2) if item[0] == der.SEQUENCE else []
     if len(parts) != 2:
         raise InputError("asn1.name", "attribute")
-    value = parts[1]
-    text = decode_string(value[0], der.content(data, value))
-    encoded = der.raw(data, value)
-    # A value that is no string is compared octet by octet; the prefix keeps it apart from every text.
-    comparable = "#" + encoded.hex() if text is None else "'" + normalise(text)
-    return Attribute(der.oid_at(data, parts[0]), "#" + encoded.hex() if text is None else text, encoded), comparable
+    kind, value = parts
+    return _attribute(der.content(data, kind, der.OID), value[0], der.content(data, value), der.raw(data, value))
+
+
+def _attribute(kind: bytes, tag: int, octets: bytes, encoded: bytes) -> tuple[Attribute, str]:
+    """The attribute and its comparable form."""
+    if tag & 0x1F == 0x1F:
+        raise der.bad("tag number above 30")
+    text = decode_string(tag, octets)
+    if text is None:
+        # A value that is no string is compared octet by octet; the prefix keeps it apart from every text.
+        shown = "#" + encoded.hex()
+        return Attribute(der.oid(kind), shown, encoded), shown
+    return Attribute(der.oid(kind), text, encoded), "'" + normalise(text)
 
 
 _SHARED = frozenset(b"\x06\x03\x55\x04" + bytes([last]) for last in (6, 7, 8, 10, 11))
