@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from relying_party_sdk.errors import SettingsError
+from relying_party_sdk.stores import located
 
 ENV_PREFIX = "CROSSHALL_RP_"
 ALGORITHMS = ("ES256", "ES384", "PS256", "PS384", "RS256")
@@ -32,6 +33,8 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "response_mode": ("query", "form_post"),
     "userinfo": ("off", "on"),
     "sign_out_return": ("home", "signed-out"),
+    "accounts_per_person": ("one", "many"),
+    "persons_per_account": ("one", "many"),
 }
 
 _PATHS = ("key_file", "ca_file", "cookie_key_file")
@@ -54,8 +57,14 @@ class Settings:
     """The application's address as a browser sees it, without a slash at the end. Never guessed from headers."""
     key_file: Path
     """Private key (ES256, PEM) for private_key_jwt; made on first use, mode 0600. With a secret: its name only."""
-    store: str
-    """`sqlite:<path>` (shared by processes, survives restarts) or `memory:` (one process, tests)."""
+    store: str = dataclasses.field(repr=False)
+    """`sqlite:<path>` (one machine), `postgresql://…`, `mysql+…://…`, `redis[s]://…`, or `memory:` (one process)."""
+    accounts: str = dataclasses.field(default="", repr=False)
+    """Where links to the application's own accounts are kept for good; addresses as of `store`. Empty: no accounts."""
+    accounts_per_person: str = "one"
+    """`many`: a person may open several of the application's accounts, and chooses."""
+    persons_per_account: str = "one"
+    """`many`: several persons may open one account, such as an office's."""
     attributes_url: str = ""
     """The bridge's attribute endpoint; empty when the window is registered for no attributes."""
     claims: str = "crosshall"
@@ -76,6 +85,8 @@ class Settings:
     """`signed-out`: a sign-out comes back to `<prefix>/signed-out`, where its `state` is checked, and then home."""
     ca_file: Path | None = None
     """Roots for TLS to the provider (PEM); the machine's own when absent."""
+    key_rotation: int = 0
+    """Age at which the private key is replaced, the new one published an hour before; 0: by hand. Needs `jwks_url`."""
     cookie_key_file: Path | None = None
     """32 random bytes that seal cookies and the store; `<key_file>.cookie` when absent, made on first use."""
     scope: str = "openid"
@@ -182,9 +193,9 @@ class Settings:
                 values[name] = folder / str(values[name])
             else:
                 values.pop(name, None)
-        store = values.get("store")
-        if isinstance(store, str) and store != "memory:":
-            values["store"] = "sqlite:" + str(folder / store.removeprefix("sqlite:"))
+        for name in ("store", "accounts"):
+            if isinstance(values.get(name), str):
+                values[name] = located(values[name], folder)
         for name in ("algorithms", "acr_levels"):
             if isinstance(values.get(name), list):
                 values[name] = tuple(values[name])
@@ -257,6 +268,8 @@ def _check_numbers(settings: Settings) -> None:
         raise SettingsError("rp.settings", "recheck is 5 to 3600 seconds, grace 0 to 86400")
     if not 60 <= settings.session <= 604_800 or not 60 <= settings.sign_in <= 3600:
         raise SettingsError("rp.settings", "session is 60 seconds to 7 days, sign_in 60 to 3600 seconds")
+    if settings.key_rotation and settings.key_rotation < 86_400:
+        raise SettingsError("rp.settings", "key_rotation is 0, or at least 86400 seconds")
     if not 0 < settings.connect_timeout <= settings.total_timeout <= 25 or not 0 < settings.read_timeout <= 25:
         raise SettingsError("rp.settings", "timeouts are above 0 and at most 25 seconds")
 
