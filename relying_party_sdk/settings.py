@@ -110,6 +110,8 @@ class Settings:
     """Longest time for a whole answer of the provider."""
     dangerously_allow_http: bool = False
     """Accept plain HTTP to hosts that are not this machine."""
+    dangerously_skip_tls_verification: bool = False
+    """Believe any certificate of the provider: for a test bench only. Better: `ca_file`."""
     dangerously_accept_untyped_logout_tokens: bool = False
     """Accept logout tokens without `typ: logout+jwt` (providers older than OpenID Connect Back-Channel Logout 1.0)."""
 
@@ -128,8 +130,6 @@ class Settings:
             raise SettingsError("rp.settings", "scope needs openid, and offline_access would outlive a sign-out")
         if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", self.prefix):
             raise SettingsError("rp.settings", "prefix is a path such as /oidc")
-    dangerously_skip_tls_verification: bool = False
-    """Believe any certificate of the provider: for a test bench only. Better: `ca_file`."""
         _check_numbers(self)
         _check_provider(self)
 
