@@ -12,7 +12,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from ca_bridge.ceremony.services import Services
 from ca_bridge.ceremony.transaction import SignInRequest, begin, finish, new_secret
 from ca_bridge.errors import LANGUAGES, CrosshallError, ProviderError, catalogue
-from ca_bridge.provider import attributes, cookies, health
+from ca_bridge.provider import attributes, cookies
+from ca_bridge.provider.health import Health
 from ca_bridge.provider.keys import ALGORITHM, SigningKeys
 from ca_bridge.provider.request import Refused, check_client, read_request, safe_state
 from ca_bridge.provider.server import Provider
@@ -48,6 +49,7 @@ class Routes:
     def __init__(self, provider: Provider, keys: SigningKeys) -> None:
         self._provider = provider
         self._keys = keys
+        self._health = Health(provider.services, keys)
         self._services: Services = provider.services
         self._issuer = provider.services.settings.bridge.issuer
 
@@ -188,7 +190,7 @@ class Routes:
 
     def health(self) -> Response:
         """200 when people can sign in here, else 503 with the reasons."""
-        found = health.reasons(self._services, self._keys)
+        found = self._health.reasons()
         answer = jsonify(status="red" if found else "ok", reasons=found)
         answer.status_code = 503 if found else 200
         return answer

@@ -56,6 +56,7 @@ class Database:
 
     def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
         self.engine = _engine(url, busy_seconds)
+        self._busy_seconds = busy_seconds
         self.dialect = self.engine.dialect.name
 
     @contextmanager
@@ -71,6 +72,26 @@ class Database:
             connection = plain.execution_options(crosshall_write=True)
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def brief(self, seconds: float) -> Iterator[sa.Connection]:
+        """As `write`, waiting no longer than `seconds` for its turn. Raises StoreError."""
+        milliseconds = int(1000 * min(seconds, self._busy_seconds))
+        with _faults(), self.engine.connect() as plain:
+            connection = plain.execution_options(crosshall_write=True)
+            sqlite_file = self.dialect == "sqlite"
+            raw = connection.connection.dbapi_connection
+            if sqlite_file and raw is not None:
+                raw.execute(f"PRAGMA busy_timeout = {milliseconds}").close()
+            try:
+                with connection.begin():
+                    if not sqlite_file:
+                        for name in ("lock_timeout", "statement_timeout"):
+                            connection.exec_driver_sql(f"SET LOCAL {name} = {milliseconds}")
+                    yield connection
+            finally:
+                if sqlite_file and raw is not None:
+                    raw.execute(f"PRAGMA busy_timeout = {int(1000 * self._busy_seconds)}").close()
 
     def insert(self, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that knows ON CONFLICT in this database's dialect."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +16,9 @@ from ca_bridge.store.database import BUSY_SECONDS, Database
 from ca_bridge.store.tables import items, locks
 from ca_bridge.types import Clock, utc_now
 
+PROBE = "probe"
+PROBE_OCTETS = 64 * 1024
+_PROBE_LIFE = timedelta(minutes=1)
 Value = Mapping[str, Any]
 """What JSON can hold: texts, whole numbers, booleans, lists, mappings, null."""
 
@@ -108,6 +112,18 @@ class Store:
         """Answer, or raise StoreError: reachable, writable, at this version."""
         with self.database.write() as connection:
             connection.execute(sa.select(items.c.kind).limit(1))
+
+    def probe(self, seconds: float = 1.0) -> None:
+        """Return when a value of 64 KB can be written within some `seconds`, else raise StoreError: `store.full` too.
+
+        It is removed again: what has room for it has room for a sign-in.
+        """
+        name = _name(secrets.token_hex(8))
+        row = {"kind": PROBE, "key": name, "value": bytes(PROBE_OCTETS), "expires": self.clock() + _PROBE_LIFE}
+        with self.database.brief(seconds) as connection:
+            connection.execute(sa.insert(items).values(row))
+        with self.database.brief(seconds) as connection:
+            connection.execute(sa.delete(items).where(items.c.kind == PROBE, items.c.key == name))
 
     def close(self) -> None:
         """Close the connections."""

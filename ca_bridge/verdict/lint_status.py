@@ -18,11 +18,11 @@ from ca_bridge.verdict.snapshot import Snapshot
 
 NEARLY_OVER = 4
 """A CRL is about to expire when less than this part of its time is left: lists live an hour or a year."""
-_ISSUING_POINT = "2.5.29.28"
+ISSUING_POINT = "2.5.29.28"
 
 
 @dataclass(frozen=True, slots=True)
-class _Issuer:
+class Issuer:
     """A key whose certificates' status is asked for."""
 
     name: Normalised
@@ -43,8 +43,9 @@ def findings(snapshot: Snapshot, now: datetime, crl_left: timedelta | None) -> I
         yield Finding("lint.crl_unusable", problem.partition(":")[0], problem.partition(":")[2].strip())
     usable = [crl for crl in crls if not crl.unusable]
     claimed: set[str] = set()
-    for issuer in _issuers(snapshot):
-        own = [crl for crl in usable if crl.issuer.normalised == issuer.name and _signed(snapshot, crl, issuer)]
+    for issuer in issuers(snapshot):
+        own = [crl for crl in usable if crl.issuer.normalised == issuer.name and signed(snapshot, crl, issuer)]
+        own += [crl for crl in usable if crl not in own and _by_listed(snapshot, crl, issuer)]
         claimed |= {crl.sha256 for crl in own}
         complete = [crl for crl in own if crl.delta_base is None]
         if not complete and issuer.required:
@@ -57,13 +58,13 @@ def findings(snapshot: Snapshot, now: datetime, crl_left: timedelta | None) -> I
     yield from _revoked(snapshot, now)
 
 
-def _issuers(snapshot: Snapshot) -> list[_Issuer]:
+def issuers(snapshot: Snapshot) -> list[Issuer]:
     """Every CA that is reached; required: keys with a profile, and all that their paths go through."""
     compiled = snapshot.compiled
-    found: dict[tuple[Normalised, str], _Issuer] = {}
+    found: dict[tuple[Normalised, str], Issuer] = {}
 
     def add(state: State, *, required: bool = True) -> None:
-        issuer = _Issuer(state.issuer.normalised, state.issuer.text, state.spki_sha256, state, required)
+        issuer = Issuer(state.issuer.normalised, state.issuer.text, state.spki_sha256, state, required)
         found.setdefault((issuer.name, issuer.key), issuer)
 
     every = [s for states in compiled.graph.states.values() for s in states]
@@ -83,7 +84,7 @@ def _issuers(snapshot: Snapshot) -> list[_Issuer]:
     return sorted(found.values(), key=lambda issuer: (issuer.text, issuer.key))
 
 
-def _signed(snapshot: Snapshot, crl: Crl, issuer: _Issuer) -> bool:
+def signed(snapshot: Snapshot, crl: Crl, issuer: Issuer) -> bool:
     """By the issuer's own key when it may sign CRLs, or by another key of its profile (a CA that rolls over)."""
     compiled = snapshot.compiled
     profile = compiled.by_key.get(issuer.key)
@@ -91,31 +92,39 @@ def _signed(snapshot: Snapshot, crl: Crl, issuer: _Issuer) -> bool:
     for key in () if profile is None else profile.keys:
         if key != issuer.key and key in compiled.parents:
             keys[key] = compiled.parents[key].spki
-    for key, spki in keys.items():
-        try:
-            signatures.verify(
-                spki,
-                crl.signature_algorithm,
-                crl.signature_parameters,
-                crl.tbs,
-                crl.signature,
-                sm2_id=compiled.sm2_id(key),
-            )
-        except CrosshallError:
-            continue
-        return True
+    return any(_verifies(snapshot, crl, key, spki) for key, spki in keys.items())
+
+
+def _by_listed(snapshot: Snapshot, crl: Crl, issuer: Issuer) -> bool:
+    """By a CRL issuer that the CA's profile lists."""
+    compiled = snapshot.compiled
+    profile = compiled.by_key.get(issuer.key)
+    for key in () if profile is None else profile.status.crl_issuers:
+        for found in compiled.book.crl_issuers.get(key, ()):
+            same = found.certificate.subject.normalised == crl.issuer.normalised
+            if same and _verifies(snapshot, crl, key, found.certificate.spki):
+                return True
     return False
 
 
+def _verifies(snapshot: Snapshot, crl: Crl, key: str, spki: bytes) -> bool:
+    oid, parameters = crl.signature_algorithm, crl.signature_parameters
+    try:
+        signatures.verify(spki, oid, parameters, crl.tbs, crl.signature, sm2_id=snapshot.compiled.sm2_id(key))
+    except CrosshallError:
+        return False
+    return True
+
+
 def _dates(
-    snapshot: Snapshot, issuer: _Issuer, complete: list[Crl], now: datetime, crl_left: timedelta | None
+    snapshot: Snapshot, issuer: Issuer, complete: list[Crl], now: datetime, crl_left: timedelta | None
 ) -> Iterator[Finding]:
     """Of each scope (RFC 5280 §5.2.5) the newest list that is in force counts."""
     profile = snapshot.compiled.by_key.get(issuer.key)
     grace = timedelta(seconds=profile.status.grace_seconds if profile is not None else 0)
     scopes: dict[bytes, list[Crl]] = defaultdict(list)
     for crl in complete:
-        point = crl.extensions.get(_ISSUING_POINT)
+        point = crl.extensions.get(ISSUING_POINT)
         scopes[b"" if point is None else point.value].append(crl)
     for crls in scopes.values():
         in_force = [crl for crl in crls if crl.this_update <= now + FUTURE_SKEW]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 
 from ca_bridge.asn1.certificate import Certificate
 from ca_bridge.asn1.crl import Crl
@@ -117,6 +118,10 @@ class StatusBook:
             issuer = (certificate.spki, certificate.spki_sha256)
             allowed = certificate.key_usage is None or KeyUsage.CRL_SIGN in certificate.key_usage
         return state.can_sign_crls
+
+    def complete(self) -> Iterable[Crl]:
+        """Every complete CRL that may be used, the bundle's and what lies beside it."""
+        return chain.from_iterable(self._set.complete.values())
 
     def _all(self) -> Iterable[tuple[Crl, ...]]:
         yield from self._set.complete.values()

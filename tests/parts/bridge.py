@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -76,6 +77,11 @@ class FakeSnapshot:
     faults: set[bytes] = field(default_factory=set)
     policy: TrustPolicy = field(default_factory=TrustPolicy)
     domain: str = "gd"
+    compiled: Any = field(
+        default_factory=lambda: SimpleNamespace(
+            graph=SimpleNamespace(states={}), lists={}, by_key={}, book=SimpleNamespace(complete=tuple)
+        )
+    )
 
     @property
     def bundle(self) -> FakeSnapshot:

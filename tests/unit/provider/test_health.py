@@ -1,0 +1,198 @@
+"""`/health` tells the truth about trust: every state is provoked here, and each has its stable code."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from ca_bridge.errors import catalogue
+from ca_bridge.provider.health import FEDERATION, PROBE_EVERY
+from ca_bridge.store.tables import items
+from ca_bridge.verdict.currency import currencies
+from tests.parts.bridge import Bridge
+from tests.pki import Authority, der
+from tests.unit.verdict.conftest import NOW, Federation, federation
+
+__all__ = ["federation"]
+
+
+def red(bridge: Bridge) -> list[str]:
+    """The reasons; 503 exactly when there are some, and the database is looked at afresh."""
+    bridge.clock.forward(PROBE_EVERY.total_seconds())
+    answer = bridge.browser().get("/health", base_url="http://localhost")
+    body: dict[str, Any] = answer.json or {}
+    assert (answer.status_code, body["status"]) == ((503, "red") if body["reasons"] else (200, "ok"))
+    return list(body["reasons"])
+
+
+def agent_says(bridge: Bridge, body: object) -> None:
+    """The sync agent's status file."""
+    file = bridge.parts.services.settings.node.state / FEDERATION
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(body if isinstance(body, str) else json.dumps(body))
+
+
+def in_hours(bridge: Bridge, hours: float) -> str:
+    """An RFC 3339 time."""
+    return (bridge.clock() + timedelta(hours=hours)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("hours", "reasons"),
+    [(0, []), (0.3, []), (4, []), (4.01, ["trust.offline"]), (25, ["trust.offline"]), (80, ["trust.offline"])],
+)
+def test_a_rung_below_near_is_red(bridge: Bridge, hours: float, reasons: list[str]):
+    """Fresh and near are well; from four hours on somebody must look."""
+    bridge.ladder.cut(hours=hours)
+    assert red(bridge) == reasons
+
+
+@pytest.mark.parametrize("code", ["trust.time", "trust.time_missing"])
+def test_no_trusted_time_is_red(bridge: Bridge, code: str):
+    """A city without a signed time, or with a damaged file, is closed: the code says which."""
+    bridge.ladder.code = code
+    assert red(bridge) == [code]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reasons"), [(60, []), (-60, []), (61, ["trust.skew"]), (-61, ["trust.skew"]), (86400, ["trust.skew"])]
+)
+def test_a_clock_that_is_wrong_is_red(bridge: Bridge, seconds: float, reasons: list[str]):
+    """More than 60 s from trusted time, ahead or behind: sessions and tokens live by that clock."""
+    bridge.ladder.ahead = timedelta(seconds=seconds)
+    assert red(bridge) == reasons
+
+
+def test_an_expired_role_is_red(bridge: Bridge):
+    """By trusted time, at the second of its expiry; the other roles do not make up for it."""
+    agent_says(bridge, {"format": 1, "roles": {"root": in_hours(bridge, 9), "timestamp": in_hours(bridge, 1)}})
+    assert red(bridge) == []
+    bridge.ladder.ahead = timedelta(hours=1)
+    assert "trust.role_expired" in red(bridge)
+
+
+def test_what_the_agent_refused_is_told(bridge: Bridge):
+    """Its codes stand among the reasons; what is no code is never echoed."""
+    failing = {"targets": "federation.threshold", "border": "<script>", "status": "federation.threshold"}
+    agent_says(bridge, {"format": 1, "roles": {"root": in_hours(bridge, 9)}, "failing": failing})
+    assert red(bridge) == ["federation.threshold"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "{", "[]", "null", {"format": 2, "roles": {}}, {"format": 1}, {"format": 1, "roles": {"root": "soon"}},
+     {"format": 1, "roles": {"root": "2026-11-23T08:00:00"}}, {"format": 1, "roles": []},
+     {"format": 1, "roles": {"root": "2027-01-01T00:00:00+00:00"}, "failing": []}],
+    ids=str,
+)  # fmt: skip
+def test_an_agent_that_tells_nothing_is_red(bridge: Bridge, body: object):
+    """A file that cannot be read is no good news."""
+    agent_says(bridge, body)
+    assert red(bridge) == ["trust.roles_unknown"]
+
+
+def test_a_city_whose_agent_never_spoke_is_red(tmp_path: Path, bridge: Bridge):
+    """The province needs no agent; every other node does."""
+    settings = bridge.parts.services.settings
+    object.__setattr__(settings.node, "role", "city")
+    assert red(bridge) == ["trust.roles_unknown"]
+
+
+def test_a_database_that_cannot_grow_is_red(bridge: Bridge):
+    """Red with `store.full` before the first citizen meets it; well again when there is room. Nothing stays behind."""
+    full = True
+
+    @sa.event.listens_for(bridge.parts.services.store.database.engine, "begin", insert=True)
+    def small(connection: sa.Connection) -> None:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages if full else 1000000}")
+
+    assert red(bridge) == ["store.full"]
+    full = False
+    assert red(bridge) == []
+    with bridge.parts.services.store.database.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(items)) == 0
+
+
+def test_a_locked_database_is_red_and_soon_told(bridge: Bridge):
+    """`store.locked`; asking again within five seconds does not touch the database at all."""
+    holder = sqlite3.connect(
+        bridge.parts.services.settings.database.url.removeprefix("sqlite:///"), isolation_level=None
+    )
+    holder.execute("BEGIN IMMEDIATE")
+    assert red(bridge) == ["store.locked"]
+    holder.execute("ROLLBACK")
+    answer = bridge.browser().get("/health", base_url="http://localhost")
+    assert (answer.json or {})["reasons"] == ["store.locked"]
+    assert red(bridge) == []
+    holder.close()
+
+
+def test_several_reasons_are_all_told(bridge: Bridge):
+    """One fault does not hide another."""
+    bridge.ladder.cut(hours=30)
+    bridge.source.problem = "a hash differs"
+    (bridge.parts.services.settings.bridge.keys / "signing" / "keys.json").unlink()
+    assert set(red(bridge)) == {"trust.offline", "trust.bundle", "config.signing_keys"}
+
+
+def test_every_code_has_its_words():
+    """What an operator reads stands in the catalogue."""
+    codes = ("offline", "time", "time_missing", "skew", "role_expired", "roles_unknown", "stale_crl", "no_anchors")
+    assert {f"trust.{code}" for code in codes} <= set(catalogue())
+
+
+# ---- CRLs
+
+
+def stale(federation: Federation, at: datetime) -> set[str]:
+    """CAs whose lists are out of date."""
+    return {known.ca for known in currencies(federation.snapshot()) if known.stale(at)}
+
+
+def test_crls_in_force_are_well(federation: Federation):
+    """Every CA that is needed has a list of its own, signed by it."""
+    found = currencies(federation.snapshot())
+    assert len(found) == 3
+    assert stale(federation, NOW) == set()
+    assert all(known.issued(NOW) is not None for known in found)
+
+
+def test_a_crl_past_its_next_update_is_stale(federation: Federation):
+    """From nextUpdate on, of a person's CA and of those above it alike."""
+    until = currencies(federation.snapshot())[0].scopes[0][0].until
+    assert until is not None
+    assert stale(federation, until) == set()
+    assert len(stale(federation, until + timedelta(seconds=1))) == 3
+
+
+def test_the_grace_of_the_profile_counts(federation: Federation):
+    """A CA with a grace is stale when that is over, too."""
+    federation.profile("gd", federation.issuing, status={"grace_seconds": 3600})
+    until = max(term.until for known in currencies(federation.snapshot()) for term in known.scopes[0] if term.until)
+    assert "gd" not in stale(federation, until)
+    assert "gd" in stale(federation, until + timedelta(seconds=1))
+
+
+def test_a_missing_or_foreign_crl_is_stale(federation: Federation):
+    """A list under the CA's name that another key signed is none."""
+    (federation.folder / "crls/issuing.crl").unlink()
+    federation.publish()
+    assert stale(federation, NOW) == {"gd"}
+    federation.write("crls/issuing.crl", der(Authority.create("Issuing").crl()))
+    assert stale(federation, NOW) == {"gd"}
+
+
+def test_a_stale_crl_makes_the_node_red(bridge: Bridge, federation: Federation):
+    """Through `/health`, at trusted now: the machine's clock does not decide it."""
+    bridge.source.snapshot = federation.snapshot()  # type: ignore[assignment]
+    bridge.ladder.ahead = NOW - bridge.clock()
+    assert "trust.stale_crl" not in red(bridge)
+    bridge.ladder.ahead += timedelta(days=400)
+    assert "trust.stale_crl" in red(bridge)
