@@ -282,7 +282,7 @@ class RelyingParty:
             refresh_token=tokens.refresh_token or session.refresh_token,
             access_expires=now + tokens.expires_in,
             checked_at=now,
-            refreshing=False,
+            refreshing=0.0,
         )
 
     # ---- sign-out

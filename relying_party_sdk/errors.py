@@ -39,6 +39,9 @@ class StoreError(RPError):
 class ProviderError(RPError):
     """The provider (or the attribute endpoint) is unreachable, slow, or answers what it must not."""
 
+    unsure = False
+    """What was asked may have been carried out all the same: no whole answer came back."""
+
 
 class CallbackError(RPError):
     """The browser came back from the provider in a way that is refused."""

@@ -56,12 +56,17 @@ def process_code(response: HttpResponse) -> Tokens:
 
 
 def process_refresh(response: HttpResponse) -> Tokens:
-    """The renewed tokens. Raises SessionEnded `rp.session_ended` for `invalid_grant`, ProviderError otherwise."""
+    """The renewed tokens. Raises SessionEnded `rp.session_ended` for `invalid_grant`, ProviderError otherwise.
+
+    Its `unsure` says that the refresh token may be spent: a server that failed on the way, or tokens nobody can read.
+    """
     try:
         return _tokens(response, "refresh")
     except ProviderError as error:
         if error.code == "rp.provider_refused" and error.detail == "refresh: invalid_grant":
             raise SessionEnded("rp.session_ended", "the provider ended the session") from error
+        json = response.headers.get("content-type", "").startswith("application/json")
+        error.unsure = response.status in (500, 504) or (response.status == 200 and json)
         raise
 
 

@@ -38,8 +38,8 @@ class Session:
     checked_at: float
     """When the provider last confirmed the session."""
     expires: float
-    refreshing: bool = False
-    """Its refresh token has been sent and no answer is written yet: whether it is spent is not known."""
+    refreshing: float = 0.0
+    """When its refresh token was sent, while no answer is written: whether it is spent is not known. 0: it is not."""
 
 
 class Sessions:

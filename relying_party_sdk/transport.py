@@ -22,6 +22,8 @@ from relying_party_sdk.settings import Settings, is_loopback
 
 log = logging.getLogger("relying_party_sdk")
 
+_NOT_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.SSLError)
+"""Failures before anything of the request was sent."""
 BODY_LIMIT = 1_048_576
 """Largest answer that is read, in bytes."""
 
@@ -101,12 +103,16 @@ class Urllib3Transport:
             )
             try:
                 body = _read(response, request.limit, deadline)
-            except BaseException:
+            except BaseException as error:
                 response.close()
+                if isinstance(error, ProviderError):
+                    error.unsure = True
                 raise
             response.release_conn()
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise ProviderError("rp.provider_unreachable", type(error).__name__) from error
+            failure = ProviderError("rp.provider_unreachable", type(error).__name__)
+            failure.unsure = not isinstance(error, _NOT_SENT)
+            raise failure from error
         return HttpResponse(response.status, {k.lower(): v for k, v in response.headers.items()}, body)
 
     def close(self) -> None:

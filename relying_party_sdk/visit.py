@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from relying_party_sdk.errors import ProviderError
 from relying_party_sdk.person import Person, Requirement
 from relying_party_sdk.session import Session
 from relying_party_sdk.web import Call, Reply, Stopped, Web
@@ -35,7 +38,16 @@ class Visit:
 
     def check(self, wanted: Requirement) -> Reply | None:
         """None to show the page, else what is to be answered instead. Raises as `person`, and as `Web.depart`."""
-        return self.web.gate(self.call, self.person, wanted)
+        reply = self.web.gate(self.call, self.person, wanted)
+        if reply is None and self._session is not None and self._session.refreshing and self._navigates:
+            with suppress(ProviderError):  # its refresh was lost: confirmed by a silent sign-in, when that is possible
+                return self.web.depart(self.call, self.call.here, wanted)
+        return reply
+
+    @property
+    def _navigates(self) -> bool:
+        """The browser says that a person opens a page (W3C Fetch Metadata §2.3)."""
+        return self.call.method == "GET" and self.call.headers.get("sec-fetch-mode") == "navigate"
 
     def require(self, wanted: Requirement) -> Person:
         """The person, who meets `wanted`. Raises Stopped with the answer for one who does not, or as `check`."""
