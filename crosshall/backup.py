@@ -56,7 +56,7 @@ def backup(settings_file: Path, to: Path, passphrase: bytes) -> None:
         with os.fdopen(os.open(sealed, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:
             target = _Sealed(file, passphrase)
             # "w|": straight into the encryption. An archive in clear on the disk would outlive a backup that is killed.
-            with tarfile.open(fileobj=target, mode="w|gz") as tar:
+            with tarfile.open(fileobj=target, mode="w|gz", dereference=True) as tar:
                 tar.add(settings_file, "node.toml")
                 tar.add(settings.node.bundle, "bundle")
                 tar.add(settings.node.state, "state", filter=_without_database)
@@ -80,7 +80,7 @@ def restore(source: Path, into: Path, passphrase: bytes) -> None:
         plain.seek(0)
         try:
             with tarfile.open(fileobj=plain, mode="r:gz") as tar:
-                tar.extractall(fresh, filter="data")
+                _unpack(tar, fresh)
         except (tarfile.TarError, EOFError, OSError) as error:
             raise ConfigError("config.backup_unreadable", str(error)) from error
         for secret in (fresh / "state" / "keys").rglob("*"):
@@ -88,6 +88,23 @@ def restore(source: Path, into: Path, passphrase: bytes) -> None:
         if into.exists():
             into.rmdir()
         shutil.move(fresh, into)
+
+
+def _unpack(tar: tarfile.TarFile, into: Path) -> None:
+    """Files and folders below `into`, nothing else. (Debian 12's Python has no filters for `extractall` yet.)"""
+    for member in tar:
+        path = into / member.name
+        if Path(member.name).is_absolute() or ".." in Path(member.name).parts:
+            raise tarfile.TarError(f"{member.name} leaves the folder")
+        if member.isdir():
+            path.mkdir(parents=True, exist_ok=True)
+            continue
+        content = tar.extractfile(member) if member.isreg() else None
+        if content is None:
+            raise tarfile.TarError(f"{member.name} is neither file nor folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with content, os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, member.mode & 0o777), "wb") as file:
+            shutil.copyfileobj(content, file)
 
 
 def _without_database(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
