@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from ca_bridge.asn1.crl import Crl
 from ca_bridge.revocation.status import FUTURE_SKEW
-from ca_bridge.verdict.lint_status import ISSUING_POINT, Issuer, issuers, signed
+from ca_bridge.verdict.lint_status import ISSUING_POINT, Issuer, issuers, lists_of
 from ca_bridge.verdict.snapshot import Snapshot
 
 
@@ -50,21 +50,16 @@ class Currency:
 
 def currencies(snapshot: Snapshot) -> tuple[Currency, ...]:
     """Of every CA with a profile, and of every CA that their paths go through."""
-    known: dict[object, list[Crl]] = defaultdict(list)
-    for crl in snapshot.compiled.book.complete():
-        known[crl.issuer.normalised].append(crl)
-    return tuple(
-        _currency(snapshot, issuer, known.get(issuer.name, ())) for issuer in issuers(snapshot) if issuer.required
-    )
+    known = tuple(snapshot.compiled.book.complete())
+    return tuple(_currency(snapshot, issuer, known) for issuer in issuers(snapshot) if issuer.required)
 
 
 def _currency(snapshot: Snapshot, issuer: Issuer, crls: Iterable[Crl]) -> Currency:
     profile = snapshot.compiled.by_key.get(issuer.key)
     grace = timedelta(seconds=profile.status.grace_seconds if profile is not None else 0)
     scopes: Mapping[bytes, list[Term]] = defaultdict(list)
-    for crl in crls:
-        if signed(snapshot, crl, issuer):
-            point = crl.extensions.get(ISSUING_POINT)
-            until = None if crl.next_update is None else crl.next_update + grace
-            scopes[b"" if point is None else point.value].append(Term(crl.this_update, until))
+    for crl in lists_of(snapshot, crls, issuer):
+        point = crl.extensions.get(ISSUING_POINT)
+        until = None if crl.next_update is None else crl.next_update + grace
+        scopes[b"" if point is None else point.value].append(Term(crl.this_update, until))
     return Currency(issuer.key[:16] if profile is None else profile.id, tuple(map(tuple, scopes.values())))

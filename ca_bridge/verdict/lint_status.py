@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -44,8 +44,7 @@ def findings(snapshot: Snapshot, now: datetime, crl_left: timedelta | None) -> I
     usable = [crl for crl in crls if not crl.unusable]
     claimed: set[str] = set()
     for issuer in issuers(snapshot):
-        own = [crl for crl in usable if crl.issuer.normalised == issuer.name and signed(snapshot, crl, issuer)]
-        own += [crl for crl in usable if crl not in own and _by_listed(snapshot, crl, issuer)]
+        own = lists_of(snapshot, usable, issuer)
         claimed |= {crl.sha256 for crl in own}
         complete = [crl for crl in own if crl.delta_base is None]
         if not complete and issuer.required:
@@ -56,6 +55,11 @@ def findings(snapshot: Snapshot, now: datetime, crl_left: timedelta | None) -> I
         if crl.sha256 not in claimed:
             yield Finding("lint.crl_stray", _called(crl), "not signed by any CA that is reached")
     yield from _revoked(snapshot, now)
+
+
+def lists_of(snapshot: Snapshot, crls: Iterable[Crl], issuer: Issuer) -> list[Crl]:
+    """Those of `crls` that speak for this CA: of its name and signed by its key, or by one that its profile allows."""
+    return [crl for crl in crls if crl.issuer.normalised == issuer.name and _signed(snapshot, crl, issuer)]
 
 
 def issuers(snapshot: Snapshot) -> list[Issuer]:
@@ -84,7 +88,7 @@ def issuers(snapshot: Snapshot) -> list[Issuer]:
     return sorted(found.values(), key=lambda issuer: (issuer.text, issuer.key))
 
 
-def signed(snapshot: Snapshot, crl: Crl, issuer: Issuer) -> bool:
+def _signed(snapshot: Snapshot, crl: Crl, issuer: Issuer) -> bool:
     """By the issuer's own key when it may sign CRLs, or by another key of its profile (a CA that rolls over)."""
     compiled = snapshot.compiled
     profile = compiled.by_key.get(issuer.key)
@@ -92,28 +96,20 @@ def signed(snapshot: Snapshot, crl: Crl, issuer: Issuer) -> bool:
     for key in () if profile is None else profile.keys:
         if key != issuer.key and key in compiled.parents:
             keys[key] = compiled.parents[key].spki
-    return any(_verifies(snapshot, crl, key, spki) for key, spki in keys.items())
-
-
-def _by_listed(snapshot: Snapshot, crl: Crl, issuer: Issuer) -> bool:
-    """By a CRL issuer that the CA's profile lists."""
-    compiled = snapshot.compiled
-    profile = compiled.by_key.get(issuer.key)
-    for key in () if profile is None else profile.status.crl_issuers:
-        for found in compiled.book.crl_issuers.get(key, ()):
-            same = found.certificate.subject.normalised == crl.issuer.normalised
-            if same and _verifies(snapshot, crl, key, found.certificate.spki):
-                return True
+    for key, spki in keys.items():
+        try:
+            signatures.verify(
+                spki,
+                crl.signature_algorithm,
+                crl.signature_parameters,
+                crl.tbs,
+                crl.signature,
+                sm2_id=compiled.sm2_id(key),
+            )
+        except CrosshallError:
+            continue
+        return True
     return False
-
-
-def _verifies(snapshot: Snapshot, crl: Crl, key: str, spki: bytes) -> bool:
-    oid, parameters = crl.signature_algorithm, crl.signature_parameters
-    try:
-        signatures.verify(spki, oid, parameters, crl.tbs, crl.signature, sm2_id=snapshot.compiled.sm2_id(key))
-    except CrosshallError:
-        return False
-    return True
 
 
 def _dates(
