@@ -6,6 +6,8 @@ Exit status: 0 done, 1 `doctor` found a fault, 2 arguments or settings that do n
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,8 +31,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("crosshall-rp", description="tools for the developer of a window")
     commands = parser.add_subparsers(required=True, metavar="command")
+    _add_proxy(commands)
     _add_conformance(commands)
     return parser
+
+
+# ---- proxy
+
+
+def _add_proxy(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    each = commands.add_parser(
+        "proxy",
+        help="unified login before a system that cannot be changed",
+        description="Runs relying_party_sdk.proxy under gunicorn, until interrupted. FILE holds the window's settings "
+        "and a [proxy] table; without upstream in it, it answers nginx's auth_request.",
+    )
+    each.set_defaults(run=_proxy, extra="proxy")
+    each.add_argument("file", type=Path, metavar="FILE")
+    each.add_argument("--listen", default="127.0.0.1:8080", help="address:port, or unix:PATH; TLS is the front's")
+    each.add_argument("--workers", type=int, default=2)
+    each.add_argument("--threads", type=int, default=16, help="of each worker: requests under way at once")
+
+
+def _proxy(given: argparse.Namespace) -> int:
+    if importlib.util.find_spec("gunicorn") is None:
+        raise ModuleNotFoundError(name="gunicorn")
+    from relying_party_sdk.proxy import from_file  # noqa: PLC0415
+
+    from_file(str(given.file))  # what does not hold is told here, not by each worker
+    options = ["--bind", given.listen, "--workers", str(given.workers), "--threads", str(given.threads)]
+    options += ["--worker-class", "gthread", "--limit-request-line", "8190", "--timeout", "120"]
+    app = f"relying_party_sdk.proxy:from_file({str(given.file.resolve())!r})"
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *options, app])  # noqa: S606
 
 
 # ---- conformance

@@ -1,4 +1,4 @@
-"""What a person reads of an error: `messages.json`, four languages, why and what to do."""
+"""What a person reads of an error (`messages.json`, four languages), and what its operator does (`remedies.json`)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,12 @@ def catalogue() -> Mapping[str, Mapping[str, Any]]:
     """Every code with its status and words; a code that reads like another one names it in `like`."""
     text = resources.files("relying_party_sdk").joinpath("messages.json").read_text("utf-8")
     raw: dict[str, dict[str, Any]] = json.loads(text)
-    return {code: {**raw[entry["like"]], **entry} if "like" in entry else entry for code, entry in raw.items()}
+
+    def whole(code: str) -> dict[str, Any]:
+        entry = raw[code]
+        return {**whole(entry["like"]), **entry} if "like" in entry else entry
+
+    return {code: whole(code) for code in raw}
 
 
 def words(code: str, language: str) -> Words:
@@ -35,6 +40,21 @@ def words(code: str, language: str) -> Words:
     entry = catalogue().get(code) or catalogue()["rp.fault"]
     say, do = entry["say"], entry["do"]
     return Words(entry["status"], say.get(language, say["zh-Hans"]), do.get(language, do["zh-Hans"]))
+
+
+@functools.cache
+def remedies() -> Mapping[str, tuple[str, str]]:
+    """What the developer or operator does about each code, in Chinese and in English."""
+    folder = resources.files("relying_party_sdk")
+    known: dict[str, list[str]] = json.loads(folder.joinpath("remedies.json").read_text("utf-8"))
+    raw: dict[str, dict[str, Any]] = json.loads(folder.joinpath("messages.json").read_text("utf-8"))
+
+    def fix(code: str) -> tuple[str, str]:
+        if code in known:
+            return known[code][0], known[code][1]
+        return fix(raw[code].get("like", "rp.fault"))
+
+    return {code: fix(code) for code in raw}
 
 
 def pick_language(accept: str) -> str:
