@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ca_bridge.errors import LANGUAGES, ConfigError
+
 SettingsFile = Annotated[
     Path,
     typer.Option("--settings", envvar="CROSSHALL_SETTINGS", help="The node's settings file.", show_default="node.toml"),
@@ -23,4 +25,24 @@ def moment(text: str) -> datetime:
         raise typer.BadParameter(f"not a time of RFC 3339: {error}") from error
     if found.tzinfo is None:
         raise typer.BadParameter("a zone is missing (Z or +08:00)")
+    return found
+
+
+def named(texts: list[str]) -> dict[str, str]:
+    """`LANGUAGE=name` for that language; a name without a language stands wherever none was given.
+
+    Raises ConfigError `config.window`: no name at all.
+    """
+    named: dict[str, str] = {}
+    plain = ""
+    for text in texts:
+        language, separator, value = text.partition("=")
+        if separator and language in LANGUAGES:
+            named[language] = value.strip()
+        else:
+            plain = text.strip()
+    names = {language: named.get(language) or plain for language in LANGUAGES}
+    found = {language: value for language, value in names.items() if value}
+    if not found:
+        raise ConfigError("config.window", "a name is needed")
     return found

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import tomli_w
 import typer
 
-from ca_bridge.errors import LANGUAGES, ConfigError
+from ca_bridge.errors import ConfigError
 from ca_bridge.files import write_atomically
 from ca_bridge.registry import Window, find_window, load_windows, write_window
 from ca_bridge.settings import Settings, load_settings
 from ca_bridge.types import LEVELS, loa
-from crosshall.options import DEFAULT_SETTINGS, SettingsFile
+from crosshall.options import DEFAULT_SETTINGS, SettingsFile, named
 from idp.desired import claim_names
 
 app = typer.Typer(no_args_is_help=True)
@@ -61,7 +61,7 @@ def add(
     window = Window(
         id=window_id,
         sector=sector or window_id,
-        name=_names(name),
+        name=named(name),
         base_url=base,
         redirect_uris=tuple(redirect_uri or [f"{base}/oidc/callback"]),
         post_logout_redirect_uris=(f"{base}/",),
@@ -111,20 +111,3 @@ def write_developer_settings(settings: Settings, window: Window, path: Path, *, 
     text = _HEAD.format(id=window.id) + tomli_w.dumps({**keys, "about": about})
     write_atomically(path, text.encode())
     return path
-
-
-def _names(texts: list[str]) -> dict[str, str]:
-    """`LANGUAGE=name` for that language; a name without a language stands wherever none was given."""
-    named: dict[str, str] = {}
-    plain = ""
-    for text in texts:
-        language, separator, value = text.partition("=")
-        if separator and language in LANGUAGES:
-            named[language] = value.strip()
-        else:
-            plain = text.strip()
-    names = {language: named.get(language) or plain for language in LANGUAGES}
-    found = {language: value for language, value in names.items() if value}
-    if not found:
-        raise ConfigError("config.window", "a name is needed")
-    return found
