@@ -14,29 +14,32 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import urlencode
 
-from relying_party_sdk import callback, grant, request, userinfo, verify
-from relying_party_sdk.clientauth import ClientKey, Proof, secret_proof
+from relying_party_sdk import callback, grant, request, verify
+from relying_party_sdk.attributes import AttributeSource
+from relying_party_sdk.bearer import Bearer
+from relying_party_sdk.clientauth import ClientKey
+from relying_party_sdk.ended import Ended
+from relying_party_sdk.endpoint import Endpoint
 from relying_party_sdk.errors import CallbackError, ProviderError, RPError, SettingsError, TokenError
-from relying_party_sdk.jwks import Key, KeyCache, process_jwks
-from relying_party_sdk.metadata import Metadata, metadata_request, process_metadata
+from relying_party_sdk.introspect import Introspection
+from relying_party_sdk.keptkeys import KeyFile
 from relying_party_sdk.person import Attributes, Person, Requirement
 from relying_party_sdk.profile import profile_of
 from relying_party_sdk.refresh import Refresher
+from relying_party_sdk.resource import Resource
 from relying_party_sdk.sealing import Random, Sealer, b64, digest, read_or_make
+from relying_party_sdk.sender import Sender
+from relying_party_sdk.service import Services
 from relying_party_sdk.session import Session, Sessions
 from relying_party_sdk.settings import Settings
-from relying_party_sdk.shared import Shared
 from relying_party_sdk.stores import Clock, Store, open_store
-from relying_party_sdk.strict import answer
-from relying_party_sdk.transport import Transport, Urllib3Transport, get
+from relying_party_sdk.transport import HttpRequest, HttpResponse, Transport, Urllib3Transport
 from relying_party_sdk.travel import Arrival, Departure, Leaving
 
 log = logging.getLogger("relying_party_sdk")
 
 ANYONE = Requirement()
 """Signed in, at any level."""
-_METADATA_TTL = 3600.0
-_METADATA_STALE = 86_400.0
 _PURGE_EVERY = 300.0
 _POSTED = 120.0
 """How long an answer that was posted waits for the browser, seconds."""
@@ -64,33 +67,36 @@ class RelyingParty:
         self._profile = profile_of(settings)
         self._sealer = Sealer(read_or_make(settings.cookie_keys, lambda: random(32)), random)
         self._sessions = Sessions(settings, self._store, self._sealer, clock, random)
-        wait = settings.total_timeout
-        self._metadata = Shared(self._fetch_metadata, clock, ttl=_METADATA_TTL, stale=_METADATA_STALE, wait=wait)
-        self._keys = KeyCache(self._fetch_keys, clock, wait=wait)
+        bound = ClientKey(settings.dpop_key, random) if settings.dpop == "on" else None
+        self._sender = Sender(self._transport, bound, clock, random)
+        kept = KeyFile(settings.kept_keys, self._sealer, settings.issuer, clock, settings.keys_stale)
+        self._endpoint = Endpoint(settings, self._transport, self._sender, key=self._key, clock=clock, kept=kept)
+        self._attributes = AttributeSource(settings, self._sessions, self._sender, self._endpoint)
         self._refresher = Refresher(settings, self._sessions, self._store, self._exchange, clock=clock, sleep=sleep)
+        self._ended = Ended(self._store, self._sealer, clock, random, settings.api_lifetime)
+        self.resource = self._resource()
         self._purged = clock()
         if settings.store == "memory:":
             log.warning("sessions are in memory: one process only, lost at a restart")
 
     # ---- sign-in
 
-    def begin(self, return_to: str, wanted: Requirement = ANYONE, languages: Sequence[str] = ()) -> Departure:
+    def begin(
+        self, return_to: str, wanted: Requirement = ANYONE, languages: Sequence[str] = (), *, fresh: bool = False
+    ) -> Departure:
         """Begin a sign-in in one tab; each has a cookie of its own, so tabs opened at once do not disturb each other.
 
-        Raises ProviderError when the provider is down, StoreError.
+        `fresh`: with a new proof, whatever session the provider has. Raises ProviderError when it is down, StoreError.
         """
         self._purge_now_and_then()
         browser = b64(self._random(32))
         pending = request.new_pending(self._random, digest(browser), return_to, wanted)
-        metadata = self._metadata.get()
-        parameters = request.authorization_parameters(self.settings, pending, languages)
-        if metadata.pushed_authorization_request_endpoint:
-            pushed = self._transport.send(request.par_request(metadata, parameters, self._proof(metadata)))
-            parameters = {"client_id": self.settings.client_id, "request_uri": request.process_par(pushed)}
+        jkt = self._sender.jkt
+        parameters = request.authorization_parameters(self.settings, pending, languages, fresh=fresh, jkt=jkt)
+        url = self._endpoint.authorization_url(parameters)
         key = digest(pending.state)
         sealed = self._sealer.seal(f"pending:{key}", pending.dump())
         self._store.put("pending", key, sealed, self._clock() + self.settings.sign_in)
-        url = request.authorization_url(metadata, parameters)
         return Departure(url, self._tab_cookie(key), browser, self.settings.sign_in)
 
     def receive(self, form: Mapping[str, Sequence[str]]) -> str:
@@ -124,12 +130,10 @@ class RelyingParty:
             raise
 
     def _finish(self, returned: callback.Returned, pending: request.Pending, cookie: str) -> Arrival:
-        metadata = self._metadata.get()
-        callback.check_issuer(returned, metadata, self.settings)
+        callback.check_issuer(returned, self._endpoint.metadata(), self.settings)
         if returned.error:
             raise callback.refusal(returned.error, pending)
-        exchange = grant.code_request(metadata, self.settings, returned.code, pending, self._proof(metadata))
-        session, identifier = self._new_session(grant.process_code(self._transport.send(exchange)), pending)
+        session, identifier = self._new_session(self._endpoint.code(returned.code, pending), pending)
         value = self._sessions.create(identifier, session)
         old = self._sessions.key_of(cookie)
         if old is not None:
@@ -174,7 +178,7 @@ class RelyingParty:
         claims = verify.check_id_token(
             tokens.id_token,
             self.settings,
-            self._keys.find,
+            self._endpoint.keys.find,
             now,
             nonce=pending.nonce,
             access_token=tokens.access_token,
@@ -211,16 +215,33 @@ class RelyingParty:
         """The person of a session."""
         return self._profile.person(session.claims, lambda: self.attributes(session))
 
+    def asked(self, wanted: Requirement) -> list[tuple[str, str]]:
+        """What a challenge names of `wanted` (RFC 9470 §3)."""
+        return wanted.asked(self._acr_values(wanted))
+
     def challenge(self, wanted: Requirement, error: RPError) -> str:
         """The `WWW-Authenticate` value that tells a script or an API what is asked of it (RFC 9470 §3)."""
+        return wanted.challenge(error, self._acr_values(wanted))
+
+    def _acr_values(self, wanted: Requirement) -> str:
         try:
-            return wanted.challenge(error, self._profile.acr_values(wanted.level))
+            return self._profile.acr_values(wanted.level)
         except SettingsError:  # a level that this provider has no name for: asked for, all the same
-            return wanted.challenge(error, "")
+            return ""
 
     def unmet(self, person: Person, wanted: Requirement) -> RPError | None:
         """Why the person does not meet `wanted` now; None when they do."""
         return wanted.unmet(person, self._clock())
+
+    def needs_proof(self, person: Person, wanted: Requirement) -> bool:
+        """True when only a new proof can meet `wanted`."""
+        return wanted.stale(person, self._clock())
+
+    def stale(self, cookie: str, wanted: Requirement) -> bool:
+        """True when the session of a cookie needs a new proof to meet `wanted`. Raises StoreError."""
+        key = self._sessions.key_of(cookie)
+        session = self._sessions.get(key) if key is not None else None
+        return session is not None and self.needs_proof(self.person(session), wanted)
 
     def attributes(self, session: Session) -> Attributes:
         """What the window is registered to learn; asked once, then kept sealed with the session.
@@ -228,44 +249,25 @@ class RelyingParty:
         Raises ProviderError: `rp.attributes` when the endpoint refuses or speaks of another person (userinfo:
         `rp.userinfo_sub`).
         """
-        if self.settings.userinfo == "on":
-            return Attributes.of_userinfo(self._userinfo(session))
-        if not self.settings.attributes_url:
-            return Attributes()
-        raw = self._sessions.attributes(session)
-        if raw is None:
-            call = get(self.settings.attributes_url, Authorization=f"Bearer {session.access_token}")
-            response = self._transport.send(call)
-            if response.status in (401, 403):
-                raise ProviderError("rp.attributes", f"the attribute endpoint refuses: HTTP {response.status}")
-            raw = answer(response, "attributes")
-            if raw.get("subject") != session.claims["crosshall_subject"]:
-                raise ProviderError("rp.attributes", "the attribute endpoint speaks of another person")
-            Attributes.read(raw)  # what cannot be read is not kept
-            self._sessions.keep_attributes(session, raw)
-        return Attributes.read(raw)
+        return self._attributes.of(session)
 
-    def _userinfo(self, session: Session) -> Mapping[str, object]:
-        raw = self._sessions.attributes(session)
-        if raw is None:
-            call = userinfo.userinfo_request(self._metadata.get(), session.access_token)
-            response = self._transport.send(call)
-            raw = userinfo.process_userinfo(response, self.settings, self._keys.find, session.sub)
-            self._sessions.keep_attributes(session, raw)
-        return raw
+    def call(self, session: Session, request: HttpRequest) -> HttpResponse:
+        """Call an API for the person of a session: with its access token, and a DPoP proof where tokens are bound.
+
+        The answer is the API's own, whatever its status. Raises ProviderError when it cannot be reached.
+        """
+        return self._sender.call(request, session.access_token)
 
     def _exchange(self, session: Session) -> Session:
         """Refresh at the provider; the same person must come back. Raises SessionEnded, ProviderError, TokenError."""
-        metadata = self._metadata.get()
-        call = grant.refresh_request(metadata, session.refresh_token, self._proof(metadata))
-        tokens = grant.process_refresh(self._transport.send(call))
+        tokens = self._endpoint.refresh(session.refresh_token)
         now = self._clock()
         claims = session.claims
         if tokens.id_token:
             checked = verify.check_id_token(
                 tokens.id_token,
                 self.settings,
-                self._keys.find,
+                self._endpoint.keys.find,
                 now,
                 nonce=None,
                 access_token=tokens.access_token,
@@ -301,8 +303,10 @@ class RelyingParty:
         if session is None:
             return Leaving(self.settings.home)
         self._sessions.end(session.key)
+        if session.sid:
+            self._ended.record(sid=session.sid, sub=None, at=self._clock())
         try:
-            endpoint = self._metadata.get().end_session_endpoint
+            endpoint = self._endpoint.metadata().end_session_endpoint
         except ProviderError as error:
             log.warning("signed out here only: %s", error)
             return Leaving(self.settings.home)
@@ -332,11 +336,20 @@ class RelyingParty:
         Raises TokenError (`rp.logout_replayed` for a second use), ProviderError, StoreError: the answer is 400.
         """
         now = self._clock()
-        notice = verify.check_logout_token(logout_token, self.settings, self._keys.find, now)
+        notice = verify.check_logout_token(logout_token, self.settings, self._endpoint.keys.find, now)
         until = now + 2 * (verify.LOGOUT_AGE + self.settings.leeway)
         if not self._store.add_once("logout", self._sealer.name("jti", notice.jti), until):
             raise TokenError("rp.logout_replayed", "this logout token was used before")
+        self._ended.record(sid=notice.sid, sub=notice.sub, at=notice.issued)
         return self._sessions.end_by(sid=notice.sid, sub=notice.sub)
+
+    # ---- as a service
+
+    @property
+    def services(self) -> Services:
+        """Tokens for the window as a service of others: client credentials, JWT bearer, token exchange."""
+        endpoint = self._endpoint
+        return Services(self._sender, endpoint.metadata, endpoint.proof, endpoint.assertion)
 
     # ---- parts
 
@@ -351,21 +364,12 @@ class RelyingParty:
         if isinstance(self._transport, Urllib3Transport):
             self._transport.close()
 
-    def _proof(self, metadata: Metadata) -> Proof:
-        settings = self.settings
-        if self._key is None:
-            return secret_proof(settings.client_auth, settings.client_id, settings.client_secret)
-        audience = settings.issuer if settings.assertion_audience == "issuer" else metadata.token_endpoint
-        return Proof(self._key.assertion(settings.client_id, audience, self._clock()))
-
-    def _fetch_metadata(self) -> Metadata:
-        metadata = process_metadata(self._transport.send(metadata_request(self.settings)), self.settings)
-        if self._key is None and "private_key_jwt" in metadata.client_auth:
-            log.warning("%s shares a secret; this provider takes private_key_jwt", self.settings.client_auth)
-        return metadata
-
-    def _fetch_keys(self) -> tuple[Key, ...]:
-        return process_jwks(self._transport.send(get(self._metadata.get().jwks_uri)))
+    def _resource(self) -> Resource:
+        settings, endpoint, clock = self.settings, self._endpoint, self._clock
+        bearer = Bearer(settings, endpoint.keys, self._ended, clock)
+        keep = settings.introspection_cache
+        introspection = Introspection(self._transport, endpoint.metadata, endpoint.proof, clock, keep)
+        return Resource(settings, bearer, introspection, store=self._store, sealer=self._sealer, clock=clock)
 
     def _purge_now_and_then(self) -> None:
         now = self._clock()

@@ -65,17 +65,26 @@ class ClientKey:
         coordinates = {"crv": "P-256", "kty": "EC", "x": b64(numbers.x.to_bytes(32)), "y": b64(numbers.y.to_bytes(32))}
         canonical = json.dumps(coordinates, separators=(",", ":"), sort_keys=True)
         self.kid = b64(hashlib.sha256(canonical.encode()).digest())  # RFC 7638
+        self.public: Mapping[str, str] = coordinates
+        """The public key as a JWK, nothing but its required members."""
         self.jwks: Mapping[str, Any] = {"keys": [{**coordinates, "kid": self.kid, "use": "sig", "alg": "ES256"}]}
 
-    def assertion(self, client_id: str, audience: str, now: float) -> Mapping[str, str]:
-        """Form fields that authenticate the client to `audience` (the issuer), good for 60 seconds and one use."""
+    def assertion(self, client_id: str, audience: str, now: float, *, subject: str = "") -> Mapping[str, str]:
+        """Form fields that authenticate the client to `audience` (the issuer), good for 60 seconds and one use.
+
+        With `subject` the assertion speaks of somebody else (RFC 7523 §3).
+        """
         claims = {
             "iss": client_id,
-            "sub": client_id,
+            "sub": subject or client_id,
             "aud": audience,
             "jti": b64(self._random(16)),
             "iat": int(now),
             "exp": int(now) + _LIFETIME,
         }
-        token = jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": self.kid})
+        token = self.sign({"kid": self.kid}, claims)
         return {"client_id": client_id, "client_assertion_type": ASSERTION_TYPE, "client_assertion": token}
+
+    def sign(self, header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
+        """A compact JWS (ES256) of `claims`."""
+        return jwt.encode(dict(claims), self._key, algorithm="ES256", headers=dict(header))

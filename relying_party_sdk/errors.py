@@ -5,10 +5,11 @@
     ├── StoreError      rp.store                                 the window's session store
     ├── ProviderError   rp.provider_… rp.metadata rp.issuer rp.attributes   the provider is down, or answers wrongly
     ├── CallbackError   rp.callback… rp.state rp.other_browser rp.denied    the way back from the provider
-    ├── TokenError      rp.token_… rp.claims rp.logout_…         a token that is refused
+    │   └── GrantRefused   rp.grant_refused                      the provider gives a service no token
+    ├── TokenError      rp.token_… rp.claims rp.logout_… rp.dpop_…   a token or proof that is refused
     ├── SessionEnded    rp.session_ended                         the provider says that the session is over
-    ├── AccessError     rp.sign_in_required rp.level_… rp.max_age_… rp.rung_unmet   what a page asks for
-    └── RequestError    rp.form_not_sent rp.cross_site           a request that is not carried out
+    ├── AccessError     rp.sign_in_required rp.level_… rp.…_unmet             what a page or an API asks for
+    └── RequestError    rp.form_not_sent rp.cross_site rp.bearer_request          a request that is not carried out
 
 What a person reads of a code (four languages: why, and what to do) lies in `messages.json`; `detail` is for the
 operator's log and never says who the person is.
@@ -41,6 +42,14 @@ class ProviderError(RPError):
 
     unsure = False
     """What was asked may have been carried out all the same: no whole answer came back."""
+
+
+class GrantRefused(ProviderError):  # noqa: N818 - an answer, not a fault
+    """The provider gives no token for what a service asked; `error` is its OAuth code (RFC 6749 §5.2)."""
+
+    def __init__(self, code: str, detail: str = "", error: str = "") -> None:
+        super().__init__(code, detail)
+        self.error = error
 
 
 class CallbackError(RPError):

@@ -47,21 +47,21 @@ def refresh_request(metadata: Metadata, refresh_token: str, client: Proof) -> Ht
     return post_form(metadata.token_endpoint, {**form, **client.form}, **client.headers)
 
 
-def process_code(response: HttpResponse) -> Tokens:
+def process_code(response: HttpResponse, *, bound: bool = False) -> Tokens:
     """The tokens of a sign-in; an ID token is among them. Raises ProviderError as `strict.answer`."""
-    tokens = _tokens(response, "code")
+    tokens = process_tokens(response, "code", bound=bound)
     if not tokens.id_token:
         raise ProviderError("rp.provider_answer", "code: no ID token")
     return tokens
 
 
-def process_refresh(response: HttpResponse) -> Tokens:
+def process_refresh(response: HttpResponse, *, bound: bool = False) -> Tokens:
     """The renewed tokens. Raises SessionEnded `rp.session_ended` for `invalid_grant`, ProviderError otherwise.
 
     Its `unsure` says that the refresh token may be spent: a server that failed on the way, or tokens nobody can read.
     """
     try:
-        return _tokens(response, "refresh")
+        return process_tokens(response, "refresh", bound=bound)
     except ProviderError as error:
         if error.code == "rp.provider_refused" and error.detail == "refresh: invalid_grant":
             raise SessionEnded("rp.session_ended", "the provider ended the session") from error
@@ -70,13 +70,15 @@ def process_refresh(response: HttpResponse) -> Tokens:
         raise
 
 
-def _tokens(response: HttpResponse, what: str) -> Tokens:
+def process_tokens(response: HttpResponse, what: str, *, bound: bool) -> Tokens:
+    """What the token endpoint gave; `bound`: to our key (RFC 9449 §5), or nothing is taken. Raises ProviderError."""
     raw = answer(response, what)
     texts = {name: raw.get(name) or "" for name in ("access_token", "id_token", "refresh_token")}
     if any(not isinstance(text, str) or len(text) > _LONGEST for text in texts.values()):
         raise ProviderError("rp.provider_answer", f"{what}: a token that is no text of a sensible size")
-    if not texts["access_token"] or str(raw.get("token_type")).lower() != "bearer":
-        raise ProviderError("rp.provider_answer", f"{what}: no bearer token")
+    kind = "dpop" if bound else "bearer"
+    if not texts["access_token"] or str(raw.get("token_type")).lower() != kind:
+        raise ProviderError("rp.provider_answer", f"{what}: no access token of type {kind}")
     lifetime = raw.get("expires_in", _LIFETIME)
     if not isinstance(lifetime, int | float) or isinstance(lifetime, bool) or not 0 < lifetime < math.inf:
         raise ProviderError("rp.provider_answer", f"{what}: expires_in is not a sensible time")

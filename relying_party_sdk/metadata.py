@@ -24,6 +24,7 @@ class Metadata:
     pushed_authorization_request_endpoint: str
     end_session_endpoint: str
     userinfo_endpoint: str
+    introspection_endpoint: str
     iss_in_response: bool
     """The provider promises `iss` in every authorization response (RFC 9207 §3)."""
     client_auth: tuple[str, ...]
@@ -52,11 +53,14 @@ def process_metadata(response: HttpResponse, settings: Settings) -> Metadata:
             ("pushed_authorization_request_endpoint", False),
             ("end_session_endpoint", False),
             ("userinfo_endpoint", False),
+            ("introspection_endpoint", False),
         )
     }
     methods = raw.get("code_challenge_methods_supported")
     if methods is not None and (not isinstance(methods, list) or "S256" not in methods):
         raise ProviderError("rp.metadata", "the provider does not offer PKCE with S256")
+    if settings.dpop == "on" and "ES256" not in _texts(raw.get("dpop_signing_alg_values_supported")):
+        raise ProviderError("rp.metadata", "the provider does not offer DPoP with ES256")
     return Metadata(
         issuer=settings.issuer,
         iss_in_response=raw.get("authorization_response_iss_parameter_supported") is True,

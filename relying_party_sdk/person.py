@@ -11,6 +11,8 @@ from relying_party_sdk.errors import AccessError, ProviderError, RPError
 
 RUNGS = ("fresh", "near", "day", "days", "closed")
 """Rungs of the offline ladder, best first."""
+_RUNG_AGES = (900, 14_400, 86_400, 259_200)
+"""Oldest data of each rung but the last, in seconds."""
 _AHEAD = 60
 """Seconds by which the bridge's clock may be ahead of ours; a sign-in further in the future is not fresh."""
 
@@ -130,6 +132,13 @@ class Person:
         """Age in seconds of the revocation status the sign-in rests on, computed at use."""
         return ((now or datetime.now(UTC)) - self.status_issued_at).total_seconds()
 
+    def rung_at(self, now: float) -> str:
+        """The rung at `now` (seconds since 1970): the hall's when it judged, or worse, since nothing newer is known."""
+        if self.rung not in RUNGS:
+            return self.rung
+        age = now - self.checked_at.timestamp()
+        return RUNGS[max(RUNGS.index(self.rung), sum(age > limit for limit in _RUNG_AGES))]
+
     def attributes(self) -> Attributes:
         """What the window is registered to learn, fetched once per session. Raises ProviderError `rp.attributes`, …"""
         return self.fetch()
@@ -144,11 +153,13 @@ def _moment(seconds: float) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What a page asks: a level (1–4), optionally the age of the sign-in in seconds, and the worst rung allowed."""
+    """What a page asks: a level (1–4), optionally the oldest sign-in and the oldest status of the certificate in
+    seconds, and the worst rung allowed. All ages are computed at use."""
 
     level: int = 1
     max_age: int | None = None
     rung: str | None = None
+    status_max_age: int | None = None
 
     def __post_init__(self) -> None:
         if self.level not in (1, 2, 3, 4):
@@ -157,31 +168,52 @@ class Requirement:
             raise ValueError("max_age is at least 30 seconds")
         if self.rung is not None and self.rung not in RUNGS:
             raise ValueError(f"rung is one of {RUNGS}")
+        if self.status_max_age is not None and self.status_max_age < 60:
+            raise ValueError("status_max_age is at least 60 seconds")
 
     def unmet(self, person: Person, now: float) -> RPError | None:
-        """Why `person` does not meet it now (seconds since 1970): AccessError `rp.rung_unmet`, `rp.level_unmet`,
-        `rp.max_age_unmet`; None when met."""
-        if self.rung is not None and person.rung not in RUNGS[: RUNGS.index(self.rung) + 1]:
+        """Why `person` does not meet it now (seconds since 1970); None when met.
+
+        AccessError `rp.rung_unmet` (no sign-in mends it), `rp.level_unmet`, `rp.max_age_unmet`, `rp.status_unmet`.
+        """
+        if self.rung is not None and not _reaches(person.rung, self.rung):
             return AccessError("rp.rung_unmet", f"rung {person.rung}, asked {self.rung}")
         if person.level < self.level:
             return AccessError("rp.level_unmet", f"level {person.level}, asked {self.level}")
-        age = now - person.auth_time.timestamp()
-        if self.max_age is not None and not -_AHEAD <= age <= self.max_age:
+        if self._too_old(person, now):
             return AccessError("rp.max_age_unmet", f"not signed in within the last {self.max_age} s")
+        if self._unknown_since(person, now):
+            return AccessError("rp.status_unmet", f"judged too long ago for {self.status_max_age} s, rung {self.rung}")
         return None
 
-    def challenge(self, error: RPError, acr_values: str | None = None) -> str:
-        """The `WWW-Authenticate` value for an API or a script (RFC 9470 §3, RFC 6750 §3).
+    def stale(self, person: Person, now: float) -> bool:
+        """True when only a new proof can do: the provider may count from later than we do (`prompt=login`)."""
+        return self._too_old(person, now) or self._unknown_since(person, now)
 
-        `acr_values` are the provider's for the level; the hall's when None.
-        """
-        if error.code == "rp.sign_in_required":
-            parts = ["Bearer"]
-        else:
-            parts = ['Bearer error="insufficient_user_authentication"']
+    def _too_old(self, person: Person, now: float) -> bool:
+        age = now - person.auth_time.timestamp()
+        return self.max_age is not None and not -_AHEAD <= age <= self.max_age
+
+    def _unknown_since(self, person: Person, now: float) -> bool:
+        """The status is older than allowed, or was looked at so long ago that the rung may have become worse."""
+        age = now - person.status_issued_at.timestamp()
+        if self.status_max_age is not None and not -_AHEAD <= age <= self.status_max_age:
+            return True
+        return self.rung is not None and not _reaches(person.rung_at(now), self.rung)
+
+    def asked(self, acr_values: str | None = None) -> list[tuple[str, str]]:
+        """What a challenge names (RFC 9470 §3). `acr_values` are the provider's for the level; the hall's when None."""
         wanted = f"urn:crosshall:loa:{self.level}" if acr_values is None else acr_values
-        asked = [f'acr_values="{wanted}"'] if self.level > 1 and wanted else []
-        asked += [f'max_age="{self.max_age}"'] if self.max_age is not None else []
-        if not asked:
-            return parts[0]
-        return f"{parts[0]}{',' if '=' in parts[0] else ''} {', '.join(asked)}"
+        ages = [age for age in (self.max_age, self.status_max_age) if age is not None]
+        asked = [("acr_values", wanted)] if self.level > 1 and wanted else []
+        return [*asked, ("max_age", str(min(ages)))] if ages else asked
+
+    def challenge(self, error: RPError, acr_values: str | None = None) -> str:
+        """The `WWW-Authenticate` value for a script at a page (RFC 9470 §3, RFC 6750 §3)."""
+        why = [] if error.code == "rp.sign_in_required" else [("error", "insufficient_user_authentication")]
+        pairs = ", ".join(f'{name}="{value}"' for name, value in (*why, *self.asked(acr_values)))
+        return f"Bearer {pairs}".rstrip()
+
+
+def _reaches(rung: str, worst: str) -> bool:
+    return rung in RUNGS[: RUNGS.index(worst) + 1]

@@ -70,9 +70,13 @@ def safe_path(path: str) -> str:
     return "/" if parts.scheme or parts.netloc else path
 
 
-def authorization_parameters(settings: Settings, pending: Pending, languages: Sequence[str]) -> Mapping[str, str]:
+def authorization_parameters(
+    settings: Settings, pending: Pending, languages: Sequence[str], *, fresh: bool = False, jkt: str = ""
+) -> Mapping[str, str]:
     """The parameters of the authorization request; level and age only when asked.
 
+    `fresh` asks for a new proof: a provider that brokers counts `max_age` from the end of its own sign-in, later than
+    the proof we count from. `jkt` binds the code to a key (RFC 9449 §10).
     Raises SettingsError `rp.settings` for a level that the settings name no `acr` for.
     """
     challenge = b64(hashlib.sha256(pending.verifier.encode()).digest())
@@ -92,6 +96,10 @@ def authorization_parameters(settings: Settings, pending: Pending, languages: Se
         parameters["acr_values"] = profile_of(settings).acr_values(pending.wanted.level)
     if pending.wanted.max_age is not None:
         parameters["max_age"] = str(pending.wanted.max_age)
+    if fresh:
+        parameters["prompt"] = "login"
+    if jkt:
+        parameters["dpop_jkt"] = jkt
     if languages:
         parameters["ui_locales"] = " ".join(languages)
     return parameters

@@ -35,9 +35,11 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "sign_out_return": ("home", "signed-out"),
     "accounts_per_person": ("one", "many"),
     "persons_per_account": ("one", "many"),
+    "dpop": ("off", "on"),
+    "api_dpop_nonce": ("off", "on"),
 }
 
-_PATHS = ("key_file", "ca_file", "cookie_key_file")
+_PATHS = ("key_file", "ca_file", "cookie_key_file", "keys_file")
 
 
 def is_loopback(host: str) -> bool:
@@ -89,6 +91,10 @@ class Settings:
     """Age at which the private key is replaced, the new one published an hour before; 0: by hand. Needs `jwks_url`."""
     cookie_key_file: Path | None = None
     """32 random bytes that seal cookies and the store; `<key_file>.cookie` when absent, made on first use."""
+    keys_file: Path | None = None
+    """The provider's last good public keys, kept over restarts; `<key_file>.keys` when absent."""
+    keys_stale: int = 86_400
+    """How long keys are good beyond their ten minutes when the provider cannot be asked for newer ones."""
     scope: str = "openid"
     algorithms: tuple[str, ...] = ("ES256", "PS256", "RS256")
     """Signature algorithms accepted in tokens; the token's own header never adds to it."""
@@ -108,6 +114,18 @@ class Settings:
     read_timeout: float = 5.0
     total_timeout: float = 10.0
     """Longest time for a whole answer of the provider."""
+    dpop: str = "off"
+    """`on`: tokens are bound to a key of this window (RFC 9449): stolen ones are of no use elsewhere."""
+    api_audience: str = ""
+    """What `aud` of an access token must name for this application's own API; `client_id` when empty."""
+    api_clients: tuple[str, ...] = ()
+    """Clients whose access tokens the API takes; empty: every client to which the provider gives one for it."""
+    api_lifetime: int = 86_400
+    """Longest life of an access token that the API takes; sign-outs are remembered as long."""
+    api_dpop_nonce: str = "off"
+    """`on`: DPoP proofs at the API carry a nonce of ours (RFC 9449 §9), so that none can be made ahead of time."""
+    introspection_cache: int = 5
+    """How long the provider's word that a token is active is believed; 0: asked each time."""
     dangerously_allow_http: bool = False
     """Accept plain HTTP to hosts that are not this machine."""
     dangerously_skip_tls_verification: bool = False
@@ -158,6 +176,21 @@ class Settings:
         """The file of the sealing key."""
         return self.cookie_key_file or self.key_file.with_name(self.key_file.name + ".cookie")
 
+    @property
+    def kept_keys(self) -> Path:
+        """The file of the provider's last good keys."""
+        return self.keys_file or self.key_file.with_name(self.key_file.name + ".keys")
+
+    @property
+    def dpop_key(self) -> Path:
+        """The file of the key to which tokens are bound; made on first use."""
+        return self.key_file.with_name(self.key_file.name + ".dpop")
+
+    @property
+    def audience(self) -> str:
+        """What `aud` of an access token must name."""
+        return self.api_audience or self.client_id
+
     def cookie(self, use: str) -> str:
         """Name of a cookie: host-bound, and of this client, since cookies ignore ports."""
         plain = re.fullmatch(r"[A-Za-z0-9_-]{1,32}", self.client_id)
@@ -196,7 +229,7 @@ class Settings:
         for name in ("store", "accounts"):
             if isinstance(values.get(name), str):
                 values[name] = located(values[name], folder)
-        for name in ("algorithms", "acr_levels"):
+        for name in ("algorithms", "acr_levels", "api_clients"):
             if isinstance(values.get(name), list):
                 values[name] = tuple(values[name])
         try:
@@ -268,6 +301,10 @@ def _check_numbers(settings: Settings) -> None:
         raise SettingsError("rp.settings", "recheck is 5 to 3600 seconds, grace 0 to 86400")
     if not 60 <= settings.session <= 604_800 or not 60 <= settings.sign_in <= 3600:
         raise SettingsError("rp.settings", "session is 60 seconds to 7 days, sign_in 60 to 3600 seconds")
+    if not 0 <= settings.keys_stale <= 604_800 or not 0 <= settings.introspection_cache <= 30:
+        raise SettingsError("rp.settings", "keys_stale is 0 to 604800 seconds, introspection_cache 0 to 30")
+    if not 60 <= settings.api_lifetime <= 604_800:
+        raise SettingsError("rp.settings", "api_lifetime is 60 seconds to 7 days")
     if settings.key_rotation and settings.key_rotation < 86_400:
         raise SettingsError("rp.settings", "key_rotation is 0, or at least 86400 seconds")
     if not 0 < settings.connect_timeout <= settings.total_timeout <= 25 or not 0 < settings.read_timeout <= 25:
@@ -287,6 +324,8 @@ def _check_provider(settings: Settings) -> None:
     if not standard and (settings.userinfo == "on" or settings.acr_levels):
         raise SettingsError("rp.settings", "userinfo and acr_levels go with claims = standard")
     levels = settings.acr_levels
+    if not all(isinstance(name, str) and name.isprintable() and name for name in settings.api_clients):
+        raise SettingsError("rp.settings", "api_clients are names of clients")
     if len(levels) > 4 or len(set(levels)) != len(levels) or not all(map(_is_acr, levels)):
         raise SettingsError("rp.settings", "acr_levels are at most four different acr values, level 1 first")
 

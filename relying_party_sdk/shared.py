@@ -32,6 +32,25 @@ class Shared(Generic[T]):
         self._value: tuple[T, float] | None = None
         self._failed: tuple[ProviderError, float] | None = None
         self._flight: threading.Event | None = None
+        self.fetches = 0
+        """How many fetches have succeeded."""
+
+    def seed(self, value: T, fetched: float) -> None:
+        """Begin with a value that was fetched earlier, at `fetched` (seconds since 1970)."""
+        with self._guard:
+            self._value = (value, fetched)
+
+    def fresh(self) -> T | None:
+        """The value when it is younger than `ttl`; takes no lock and fetches nothing."""
+        held = self._value
+        return held[0] if held is not None and 0 <= self._clock() - held[1] < self._ttl else None
+
+    def join(self, seconds: float) -> None:
+        """Wait for a fetch that is under way, if there is one, so long at most."""
+        with self._guard:
+            flight = self._flight
+        if flight is not None:
+            flight.wait(min(seconds, self._wait))
 
     def get(self) -> T:
         """The value; raises the ProviderError of the fetch when there is none that may still be used."""
@@ -55,7 +74,8 @@ class Shared(Generic[T]):
         with self._guard:
             if self._value is None:
                 return None, 0.0
-            return self._value[0], self._clock() - self._value[1]
+            age = self._clock() - self._value[1]
+            return self._value[0], age if age >= 0 else self._ttl  # a clock that was set back: ask again
 
     def _fly(self, *, wait: bool) -> T | None:
         """Fetch, or join the fetch under way; None when it failed, failed just now, or was not waited for."""
@@ -85,6 +105,7 @@ class Shared(Generic[T]):
             with self._guard:
                 self._value = (value, self._clock())
                 self._failed = None
+                self.fetches += 1
             return value
         finally:
             with self._guard:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from relying_party_sdk.errors import ProviderError
@@ -21,12 +22,20 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
+"""Made once: `json.loads` with a hook makes a decoder for every call."""
+_scan: Callable[[str, int], tuple[Any, int]] = vars(_DECODER)["scan_once"]
+
+
 def json_object(raw: bytes) -> dict[str, Any]:
     """A JSON object in UTF-8. Raises ValueError for anything else: duplicates, NaN, too deep, another type."""
+    text = raw.decode("utf-8")
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
-    except RecursionError as error:
-        raise ValueError("too deep") from error
+        value, end = _scan(text, 0) if text.startswith("{") else (None, -1)
+        if end != len(text):  # white space around it, or what is no JSON
+            value = _DECODER.decode(text)
+    except (RecursionError, StopIteration) as error:
+        raise ValueError("too deep, or cut short") from error
     if not isinstance(value, dict):
         raise ValueError("not an object")
     return value

@@ -13,14 +13,14 @@ from relying_party_sdk.transport import HttpRequest, HttpResponse, get
 from relying_party_sdk.verify import FindKey, verify_signature
 
 
-def userinfo_request(metadata: Metadata, access_token: str) -> HttpRequest:
-    """Asks with the access token in the header, never in the address (RFC 6750 §2.1).
+def userinfo_request(metadata: Metadata) -> HttpRequest:
+    """Asks for the claims; the sender adds the access token.
 
     Raises ProviderError `rp.metadata` when the provider has no such endpoint.
     """
     if not metadata.userinfo_endpoint:
         raise ProviderError("rp.metadata", "the provider has no userinfo_endpoint")
-    return get(metadata.userinfo_endpoint, Authorization=f"Bearer {access_token}")
+    return get(metadata.userinfo_endpoint)
 
 
 def process_userinfo(response: HttpResponse, settings: Settings, find_key: FindKey, subject: str) -> Mapping[str, Any]:

@@ -5,14 +5,14 @@ Order: form, algorithm (from the settings' list, never from the token alone), ke
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeGuard
-
-import jwt
 
 from relying_party_sdk.errors import TokenError
 from relying_party_sdk.jwks import Key
@@ -23,52 +23,93 @@ from relying_party_sdk.strict import json_object
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 LOGOUT_AGE = 120
 """Oldest logout token that is taken, in seconds."""
-_LONGEST = 65_536
+LONGEST = 65_536
+"""Longest token that is read, in characters."""
+_COMMON_HEADER = 1024
+"""Longest header, in characters, whose reading is remembered: all tokens by one key begin alike."""
 
 FindKey = Callable[[str | None, str], Key]
 """(kid, algorithm) → the provider's key; raises TokenError `rp.token_key`."""
 
 
 @dataclass(frozen=True, slots=True)
+class Header:
+    """The header of a JWS as it is used; nothing of it is verified."""
+
+    alg: object
+    kid: object
+    typ: object
+    strange: bool
+    """It asks for what is not understood here (`crit`, RFC 7515 §4.1.11; `b64`, RFC 7797)."""
+    members: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
     """Header and claims of a token whose signature is good."""
 
-    header: Mapping[str, Any]
+    header: Header
     claims: Mapping[str, Any]
 
 
-def verify_signature(token: str, algorithms: tuple[str, ...], find_key: FindKey) -> Verified:
+def verify_signature(token: str, algorithms: tuple[str, ...], find_key: FindKey, longest: int = LONGEST) -> Verified:
     """Header and claims of a compact JWS signed by the provider (RFC 7515 §5.2, RFC 8725 §3).
 
     Raises TokenError `rp.token_format`, `rp.token_alg`, `rp.token_key`, `rp.token_signature`.
     """
-    parts = token.split(".") if isinstance(token, str) and len(token) <= _LONGEST else []
-    if len(parts) != 3:
-        raise TokenError("rp.token_format", "not a compact JWS of a sensible size")
-    try:
-        header, signature = json_object(unb64(parts[0])), unb64(parts[2])
-        payload = unb64(parts[1])
-    except ValueError as error:
-        raise TokenError("rp.token_format", "header, payload or signature is not what it must be") from error
-    algorithm, kid = header.get("alg"), header.get("kid")
+    header, payload = verified_payload(token, algorithms, find_key, longest)
+    return Verified(header, read_claims(payload))
+
+
+def verified_payload(
+    token: str, algorithms: tuple[str, ...], find_key: FindKey, longest: int = LONGEST
+) -> tuple[Header, bytes]:
+    """As `verify_signature`, but the payload is not read yet."""
+    header, message, payload, signature = split(token, longest)
+    algorithm, kid = header.alg, header.kid
     if not isinstance(algorithm, str) or algorithm not in algorithms:
         raise TokenError("rp.token_alg", "signed with an algorithm that is not allowed")
-    if "crit" in header or "b64" in header or not isinstance(kid, str | None):
+    if header.strange or not (kid is None or isinstance(kid, str)):
         raise TokenError("rp.token_format", "header members that are not understood")
-    key = find_key(kid, algorithm)
-    if not _good(algorithm, f"{parts[0]}.{parts[1]}".encode(), key, signature):
+    check = find_key(kid, algorithm).checks.get(algorithm)
+    if check is None or not check(signature, message):
         raise TokenError("rp.token_signature", "the signature is wrong")
+    return header, payload
+
+
+def read_claims(payload: bytes) -> dict[str, Any]:
+    """A payload as claims. Raises TokenError `rp.token_format`."""
     try:
-        return Verified(header, json_object(payload))
+        return json_object(payload)
     except ValueError as error:
         raise TokenError("rp.token_format", "the payload is not a JSON object") from error
 
 
-def _good(algorithm: str, message: bytes, key: Key, signature: bytes) -> bool:
+def split(token: str, longest: int = LONGEST) -> tuple[Header, bytes, bytes, bytes]:
+    """Header, what is signed, payload and signature of a compact JWS of at most `longest` characters; unverified.
+
+    Raises TokenError `rp.token_format`.
+    """
     try:
-        return bool(jwt.get_algorithm_by_name(algorithm).verify(message, key.public, signature))
-    except (jwt.PyJWTError, ValueError):
-        return False
+        if len(token) > longest:
+            raise ValueError("too long")
+        message, _, signature = token.encode("ascii").rpartition(b".")
+        head, dot, body = message.partition(b".")
+        if not dot:  # three dots are caught below: none is in the alphabet
+            raise ValueError("two parts")
+        header = (_known_header if len(head) <= _COMMON_HEADER else _header)(head)
+        return header, message, unb64(body), unb64(signature)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise TokenError("rp.token_format", "not a compact JWS of a sensible size") from error
+
+
+def _header(segment: bytes) -> Header:
+    raw = json_object(unb64(segment))
+    strange = "crit" in raw or "b64" in raw
+    return Header(raw.get("alg"), raw.get("kid"), raw.get("typ"), strange, MappingProxyType(raw))
+
+
+_known_header = functools.lru_cache(maxsize=64)(_header)
 
 
 def check_id_token(  # one check a line, in the order of OpenID Connect Core §3.1.3.7
@@ -88,11 +129,11 @@ def check_id_token(  # one check a line, in the order of OpenID Connect Core §3
     """
     verified = verify_signature(token, settings.algorithms, find_key)
     claims = verified.claims
-    typ = verified.header.get("typ", "JWT")
+    typ = verified.header.members.get("typ", "JWT")
     if not isinstance(typ, str) or typ.upper() != "JWT" or claims.get("typ", "ID") != "ID":
         raise TokenError("rp.token_typ", "not an ID token")
-    _check_source(claims, settings)
-    _check_times(claims, settings.leeway, now)
+    check_source(claims, settings)
+    check_times(claims, settings.leeway, now)
     if "azp" in claims and claims["azp"] != settings.client_id:
         raise TokenError("rp.token_azp", "azp is another client")
     sub = claims.get("sub")
@@ -104,7 +145,7 @@ def check_id_token(  # one check a line, in the order of OpenID Connect Core §3
         given = claims.get("nonce")
         if not isinstance(given, str) or not hmac.compare_digest(given.encode(), nonce.encode()):
             raise TokenError("rp.token_nonce", "nonce is missing or of another sign-in")
-    if "at_hash" in claims and claims["at_hash"] != at_hash(str(verified.header["alg"]), access_token):
+    if "at_hash" in claims and claims["at_hash"] != at_hash(str(verified.header.alg), access_token):
         raise TokenError("rp.token_at_hash", "at_hash is of another access token")
     return claims
 
@@ -122,6 +163,8 @@ class LogoutNotice:
     jti: str
     sub: str | None
     sid: str | None
+    issued: float = 0.0
+    """When the provider said so, seconds since 1970."""
 
 
 def check_logout_token(token: str, settings: Settings, find_key: FindKey, now: float) -> LogoutNotice:
@@ -131,12 +174,12 @@ def check_logout_token(token: str, settings: Settings, find_key: FindKey, now: f
     """
     verified = verify_signature(token, settings.algorithms, find_key)
     claims = verified.claims
-    typ = verified.header.get("typ")
+    typ = verified.header.typ
     untyped = settings.dangerously_accept_untyped_logout_tokens and typ in (None, "JWT")
     if not untyped and (not isinstance(typ, str) or typ.lower() not in ("logout+jwt", "application/logout+jwt")):
         raise TokenError("rp.token_typ", "not a logout token")
-    _check_source(claims, settings)
-    _check_times(claims, settings.leeway, now)
+    check_source(claims, settings)
+    check_times(claims, settings.leeway, now)
     if now - claims["iat"] > LOGOUT_AGE + settings.leeway:
         raise TokenError("rp.logout_old", f"older than {LOGOUT_AGE} seconds")
     events = claims.get("events")
@@ -150,10 +193,11 @@ def check_logout_token(token: str, settings: Settings, find_key: FindKey, now: f
     named = [value for value in (sub, sid) if value is not None]
     if not named or not all(isinstance(value, str) and 0 < len(value) <= 255 for value in named):
         raise TokenError("rp.logout_subject", "neither sub nor sid")
-    return LogoutNotice(jti, sub, sid)
+    return LogoutNotice(jti, sub, sid, float(claims["iat"]))
 
 
-def _check_source(claims: Mapping[str, Any], settings: Settings) -> None:
+def check_source(claims: Mapping[str, Any], settings: Settings) -> None:
+    """Passes for a token of this provider for this client alone. Raises TokenError `rp.token_iss`, `rp.token_aud`."""
     if claims.get("iss") != settings.issuer:
         raise TokenError("rp.token_iss", "iss is another provider")
     audience = claims.get("aud")
@@ -161,13 +205,17 @@ def _check_source(claims: Mapping[str, Any], settings: Settings) -> None:
         raise TokenError("rp.token_aud", "aud is not this client alone")
 
 
-def _check_times(claims: Mapping[str, Any], leeway: int, now: float) -> None:
-    exp, iat, nbf = claims.get("exp"), claims.get("iat"), claims.get("nbf", 0)
-    if not _is_time(exp) or exp <= now - leeway:
+def check_times(claims: Mapping[str, Any], leeway: int, now: float) -> None:
+    """Passes between `iat`, `nbf` and `exp` (seconds). Raises TokenError `rp.token_expired`, `rp.token_iat`."""
+    exp, iat = claims.get("exp"), claims.get("iat")
+    if not is_time(exp) or exp <= now - leeway:
         raise TokenError("rp.token_expired", "exp is missing or past")
-    if not _is_time(iat) or iat > now + leeway or not _is_time(nbf) or nbf > now + leeway:
-        raise TokenError("rp.token_iat", "iat or nbf is missing or in the future")
+    if not is_time(iat) or iat > now + leeway:
+        raise TokenError("rp.token_iat", "iat is missing or in the future")
+    if "nbf" in claims and (not is_time(claims["nbf"]) or claims["nbf"] > now + leeway):
+        raise TokenError("rp.token_iat", "nbf is no time, or in the future")
 
 
-def _is_time(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def is_time(value: object) -> TypeGuard[float]:
+    """True for a number that can be a time (RFC 7519 §2, NumericDate)."""
+    return type(value) is int or (type(value) is float and math.isfinite(value))

@@ -141,7 +141,8 @@ class Web:
                 wanted = Requirement(level or 1, age)
             except ValueError as error:
                 raise RequestError("rp.callback", "level or max_age is out of range") from error
-        return self.depart(call, query.get("return_to", ["/"])[0], wanted)
+        fresh = wanted.max_age is not None and self.party.stale(self.session_cookie(call), wanted)
+        return self.depart(call, query.get("return_to", ["/"])[0], wanted, fresh=fresh)
 
     def _posted(self, call: Call) -> Reply:
         """An answer that the provider had posted: kept, and taken up by the next step, which has the cookies."""
@@ -213,11 +214,15 @@ class Web:
             return self.error(call, problem, wanted)
         if call.method not in ("GET", "HEAD"):
             return self.error(call, RequestError("rp.form_not_sent", problem.code), wanted)
-        return self.depart(call, call.here, wanted)
+        fresh = person is not None and self.party.needs_proof(person, wanted)
+        return self.depart(call, call.here, wanted, fresh=fresh)
 
-    def depart(self, call: Call, return_to: str, wanted: Requirement) -> Reply:
-        """To the provider, and back to `return_to`. Raises ProviderError, StoreError, SettingsError."""
-        departure = self.party.begin(return_to, wanted, ui_locales(self._language(call)))
+    def depart(self, call: Call, return_to: str, wanted: Requirement, *, fresh: bool = False) -> Reply:
+        """To the provider, and back to `return_to`; `fresh`: with a new proof, whatever session the provider has.
+
+        Raises ProviderError, StoreError, SettingsError.
+        """
+        departure = self.party.begin(return_to, wanted, ui_locales(self._language(call)), fresh=fresh)
         reply = _redirect(departure.url)
         prefix = self.settings.cookie("tab-")
         names = [name for name in reversed(call.cookies) if name.startswith(prefix)]
