@@ -60,6 +60,16 @@ def unsigned(content: bytes, code: str) -> int:
 
 def integer_pair(signature: bytes, code: str) -> tuple[int, int]:
     """r and s of `SEQUENCE { r INTEGER, s INTEGER }`, the form of ECDSA (RFC 3279 §2.2.3) and SM2 (GM/T 0009 §7.3)."""
+    size = len(signature)
+    if 8 <= size < 0x80 and signature[0] == SEQUENCE and signature[1] == size - 2:
+        # Below 128 octets each length is one octet, and the second number must end where the signature does.
+        middle = 4 + signature[3]
+        if (
+            middle + 2 < size
+            and signature[2] == signature[middle] == INTEGER
+            and signature[middle + 1] == size - middle - 2
+        ):
+            return unsigned(signature[4:middle], code), unsigned(signature[middle + 2 :], code)
     inside = children(signature, SEQUENCE, code)
     if [tag for tag, _ in inside] != [INTEGER, INTEGER]:
         raise CryptoError(code, "DER: not two integers")

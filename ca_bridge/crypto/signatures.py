@@ -8,7 +8,7 @@ their headers: named curves, uncompressed points and absent or NULL parameters l
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import cast
@@ -114,6 +114,27 @@ def verify(
     `crypto.signature_form`, `crypto.signature`, `crypto.sm2_id`, `crypto.sm2_unavailable`. RFC 5280 §4.1.1.2,
     §4.1.2.7.
     """
+    check = _fitting(spki_der, algorithm_oid, parameters or None)
+    if check.family == SM2:
+        sm2.verify(spki_der[len(sm2.SPKI_HEADER) :], bytes(message), signature, sm2_id)
+        return
+    if check.family == "ecdsa":
+        der.integer_pair(signature, "crypto.signature_form")
+    try:
+        check.verify(signature, message)
+    except InvalidSignature as error:
+        raise CryptoError("crypto.signature", f"{check.family} signature is wrong") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitting:
+    """A loaded key under an algorithm that it fits; `verify(signature, message)` raises InvalidSignature."""
+
+    family: str
+    verify: Callable[[bytes, bytes | memoryview], None]
+
+
+def _fit(spki_der: bytes, algorithm_oid: str, parameters: bytes | None) -> _Fitting:
     algorithm = ALGORITHMS.get(algorithm_oid)
     if algorithm is None:
         raise CryptoError("crypto.algorithm", f"signature algorithm {algorithm_oid[:64]} is not accepted")
@@ -124,21 +145,24 @@ def verify(
     if kind.partition("-")[0] != algorithm.family:
         raise CryptoError("crypto.algorithm_key", f"a key of kind {kind} cannot make {algorithm.family} signatures")
     if kind == SM2:
-        sm2.verify(spki_der[len(sm2.SPKI_HEADER) :], bytes(message), signature, sm2_id)
-        return
-    key = _loaded(kind, spki_der)
-    if algorithm.family == "ecdsa":
-        der.integer_pair(signature, "crypto.signature_form")
-    try:
-        if isinstance(key, rsa.RSAPublicKey):
-            digest, scheme = pss or (_SHA[algorithm.hash], padding.PKCS1v15())
-            key.verify(signature, cast("bytes", message), scheme, digest)  # its stub knows no buffers, its code does
-        elif isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature, message, ec.ECDSA(_SHA[algorithm.hash]))
-        else:
-            key.verify(signature, message)
-    except InvalidSignature as error:
-        raise CryptoError("crypto.signature", f"{algorithm.family} signature is wrong") from error
+        return _Fitting(SM2, _never)
+    key = _load(kind, spki_der)
+    if isinstance(key, rsa.RSAPublicKey):
+        digest, scheme = pss or (_SHA[algorithm.hash], padding.PKCS1v15())
+        rsa_verify = cast("Callable[..., None]", key.verify)  # its stub knows no buffers, its code does
+        return _Fitting(RSA, lambda signature, message: rsa_verify(signature, message, scheme, digest))
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        ec_verify, hashed = key.verify, ec.ECDSA(_SHA[algorithm.hash])
+        return _Fitting("ecdsa", lambda signature, message: ec_verify(signature, message, hashed))
+    return _Fitting(ED25519, key.verify)
+
+
+def _never(signature: bytes, message: bytes | memoryview) -> None:  # noqa: ARG001 - the field's form
+    raise CryptoError("crypto.key", "SM2 has an engine of its own")
+
+
+_fitting = functools.lru_cache(maxsize=4096)(_fit)
+"""Keys of CAs come again with every leaf; of what is malformed or does not fit nothing is kept."""
 
 
 def check_parameters(algorithm: Algorithm, parameters: bytes | None) -> None:
@@ -187,10 +211,6 @@ def _load(kind: str, spki_der: bytes) -> _Key:
     if isinstance(key, ec.EllipticCurvePublicKey):
         return key
     raise CryptoError("crypto.key", "not an accepted kind of public key")
-
-
-_loaded = functools.lru_cache(maxsize=4096)(_load)
-"""Keys of CAs come again with every leaf; of what is malformed nothing is kept."""
 
 
 def _check_rsa(modulus: int, exponent: int) -> None:

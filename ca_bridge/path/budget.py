@@ -26,23 +26,21 @@ class Limits:
     """Of all certificates that a caller supplies."""
 
 
+_DEFAULT = Limits()
+
+
 class Budget:
     """Counters of one validation, spent as work is done."""
 
     __slots__ = ("_left", "limits")
 
     def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
-        self._left = {
-            "signatures": self.limits.signatures,
-            "candidates": self.limits.candidates,
-            "expansions": self.limits.expansions,
-            "comparisons": self.limits.comparisons,
-        }
+        self.limits = limits or _DEFAULT
+        self._left: dict[str, int] = {}
 
     def spend(self, kind: str, count: int = 1) -> None:
         """Take `count` of a budget. Raises PathError `path.budget`, naming it, when less is left."""
-        left = self._left[kind] - count
+        left = self._left.get(kind, getattr(self.limits, kind)) - count
         if left < 0:
             limit = getattr(self.limits, kind)
             raise PathError(
@@ -55,4 +53,4 @@ class Budget:
 
     def renew(self, kind: str) -> None:
         """Fill one budget again: it counts per path, not per search."""
-        self._left[kind] = getattr(self.limits, kind)
+        self._left.pop(kind, None)

@@ -6,7 +6,9 @@ speaks of its kind, which is the intersection without ever computing one.
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ca_bridge.asn1.certificate import Certificate
@@ -18,10 +20,17 @@ from ca_bridge.path.budget import Budget
 
 _LABEL = re.compile(r"^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$")
 _URI_HOST = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#@]*@)?([^/?#:@\[\]]+)(?::[0-9]*)?(?:[/?#].*)?$", re.DOTALL)
+_DIRECTORY = (DIRECTORY, "")
 _IP_HOST = re.compile(r"^[0-9.]+$")
 
 
-@dataclass(frozen=True, slots=True)
+Kind = tuple[int, str]
+"""A general name's kind; for otherName with its dotted type."""
+Bounds = tuple[tuple[GeneralName, ...], tuple[tuple[GeneralName, ...], ...]]
+"""Of one kind: what is excluded, and the generations of what is permitted."""
+
+
+@dataclass(frozen=True)
 class Constraints:
     """What a path has permitted and excluded so far."""
 
@@ -33,6 +42,18 @@ class Constraints:
     def none(self) -> bool:
         """Whether nothing is constrained."""
         return not self.permitted and not self.excluded
+
+    @functools.cached_property
+    def bounds(self) -> Mapping[Kind, Bounds]:
+        """What binds names of each kind; kinds that nothing is said of are not in it."""
+        kinds = {_kind(generation[0]) for generation in self.permitted} | {_kind(name) for name in self.excluded}
+        return {
+            kind: (
+                tuple(name for name in self.excluded if _kind(name) == kind),
+                tuple(generation for generation in self.permitted if _kind(generation[0]) == kind),
+            )
+            for kind in kinds
+        }
 
 
 def narrow(constraints: Constraints, added: NameConstraints) -> Constraints:
@@ -50,37 +71,37 @@ def check(constraints: Constraints, certificate: Certificate, budget: Budget) ->
     """§6.1.3 (b)–(c). Raises PathError `path.name_constraints`, or `path.budget` after too many comparisons."""
     if constraints.none:
         return
-    for name in names_of(certificate):
-        _check_name(constraints, name, budget)
+    bounds = constraints.bounds
+    for name in names_of(certificate, directory=_DIRECTORY in bounds):
+        bound = bounds.get(_kind(name))
+        if bound is not None:
+            _check_name(bound, name, budget)
 
 
-def names_of(certificate: Certificate) -> list[GeneralName]:
-    """Every name that constraints bind: subject, alternative names, and the subject's mail where there are none."""
+def names_of(certificate: Certificate, *, directory: bool = True) -> list[GeneralName]:
+    """Every name that constraints bind: alternative names, the subject if wanted, its mail where there are none."""
     names = list(certificate.alt_names or ())
-    if not certificate.subject.empty:
+    if directory and not certificate.subject.empty:
         names.append(GeneralName(DIRECTORY, name=certificate.subject))
     if certificate.alt_names is None:
         names += [GeneralName(MAIL, text=mail) for mail in certificate.subject.all(EMAIL_ADDRESS)]
     return names
 
 
-def _kind(name: GeneralName) -> tuple[int, str]:
+def _kind(name: GeneralName) -> Kind:
     """Names of one kind are bound by one kind's constraints; mailboxes in UTF-8 count as mail (RFC 9598 §6)."""
     if name.kind == OTHER:
         return (MAIL, "") if name.text == OTHER_NAME_SMTP_UTF8 else (OTHER, name.text)
     return (name.kind, "")
 
 
-def _check_name(constraints: Constraints, name: GeneralName, budget: Budget) -> None:
-    kind = _kind(name)
-    for subtree in constraints.excluded:
-        if _kind(subtree) == kind:
-            budget.spend("comparisons")
-            if _within(name, subtree, excluding=True):
-                raise _outside(name, "excluded", "RFC 5280 §6.1.3 (c)")
-    for generation in constraints.permitted:
-        if _kind(generation[0]) != kind:
-            continue
+def _check_name(bound: Bounds, name: GeneralName, budget: Budget) -> None:
+    excluded, permitted = bound
+    for subtree in excluded:
+        budget.spend("comparisons")
+        if _within(name, subtree, excluding=True):
+            raise _outside(name, "excluded", "RFC 5280 §6.1.3 (c)")
+    for generation in permitted:
         for subtree in generation:
             budget.spend("comparisons")
             if _within(name, subtree, excluding=False):
@@ -187,5 +208,6 @@ def _ip(address: bytes, subtree: bytes) -> bool:
     return all(a & m == c & m for a, c, m in zip(address, subtree[:half], subtree[half:], strict=True))
 
 
+@functools.lru_cache(maxsize=4096)  # many people's mail lies at few hosts
 def _is_host(host: str) -> bool:
     return len(host) <= 253 and all(_LABEL.match(label) for label in host.split("."))

@@ -61,23 +61,46 @@ def refusal(code: str, detail: str, clause: str) -> PathError:
 
 def advance(state: State, certificate: Certificate, budget: Budget) -> State:
     """The state after a CA certificate whose signature is known to be good. Raises PathError."""
-    level = _process(state, certificate, budget, last=False)
+    level = _process(state, certificate, budget)
     return _prepare(state, certificate, level, budget)
 
 
-def finish(state: State, certificate: Certificate, budget: Budget) -> Outcome:
-    """The outcome of a path that ends in `certificate`, whose signature is known to be good. Raises PathError."""
-    level = _process(state, certificate, budget, last=True)
+Reached = dict[tuple[tuple[str, ...] | None, int | None], tuple[frozenset[str], bool]]
+"""Of one state: what leaves of these policies and this requireExplicitPolicy reach, and whether it is enough."""
+_REMEMBERED = 64
+
+
+def finish(state: State, certificate: Certificate, budget: Budget, remembered: Reached | None = None) -> Outcome:
+    """The outcome of a path that ends in `certificate`, whose signature is known to be good. Raises PathError.
+
+    `remembered` belongs to `state`: nothing else but a leaf's policies decides what it reaches, and all leaves of a CA
+    bear the same few.
+    """
+    _check_names(state, certificate, budget, last=True)
+    own = certificate.policy_constraints
+    key = (certificate.policies, None if own is None else own.require_explicit)
+    known = None if remembered is None else remembered.get(key)
+    if known is None:
+        known = _reached(state, certificate)
+        if remembered is not None and len(remembered) < _REMEMBERED:
+            remembered[key] = known
+    _check_critical(certificate, "RFC 5280 §6.1.5 (f)")
+    _check_leaf_form(certificate)
+    reached, enough = known
+    if not enough:
+        raise refusal("path.policy", "no acceptable policy, and one is required", "RFC 5280 §6.1.5 (g)")
+    return Outcome(reached, (certificate, *reversed(state.path)))
+
+
+def _reached(state: State, certificate: Certificate) -> tuple[frozenset[str], bool]:
+    """§6.1.3 (d)–(f) and §6.1.5 (a), (b), (g): the user-constrained policy set, and whether it is enough."""
+    level = _process_policies(state, certificate, any_allowed=state.inhibit_any > 0)
     explicit = max(state.explicit_policy - 1, 0)  # §6.1.5 (a)
     own = certificate.policy_constraints
     if own is not None and own.require_explicit == 0:  # (b)
         explicit = 0
-    _check_critical(certificate, "RFC 5280 §6.1.5 (f)")
-    _check_leaf_form(certificate)
     reached = policies.user_set(level, state.initial_policies)  # (g)
-    if explicit == 0 and not reached:
-        raise refusal("path.policy", "no acceptable policy, and one is required", "RFC 5280 §6.1.5 (g)")
-    return Outcome(reached, (certificate, *reversed(state.path)))
+    return reached, explicit > 0 or bool(reached)
 
 
 def check_times(path: tuple[Certificate, ...], at: datetime) -> None:
@@ -123,14 +146,22 @@ def anchored_state(anchor: Anchor, inputs: Inputs, at: datetime | None, *, bind:
     return replace(_restrict(state, certificate), can_sign_crls=_may_sign_crls(certificate))
 
 
-def _process(state: State, certificate: Certificate, budget: Budget, *, last: bool) -> policies.PolicyLevel:
-    """§6.1.3 (a)(4) and (b)–(f)."""
+def _process(state: State, certificate: Certificate, budget: Budget) -> policies.PolicyLevel:
+    """§6.1.3 (a)(4) and (b)–(f), for a certificate that is not the last."""
+    _check_names(state, certificate, budget, last=False)
+    return _process_policies(state, certificate, any_allowed=state.inhibit_any > 0 or certificate.self_issued)
+
+
+def _check_names(state: State, certificate: Certificate, budget: Budget, *, last: bool) -> None:
+    """§6.1.3 (a)(4), (b) and (c)."""
     if certificate.issuer.normalised != state.issuer.normalised:
         raise refusal("path.name_chaining", "issuer is not the subject above", "RFC 5280 §6.1.3 (a)(4)")
-    self_issued = certificate.self_issued
-    if last or not self_issued:
+    if last or not certificate.self_issued:
         constraints.check(state.constraints, certificate, budget)
-    any_allowed = state.inhibit_any > 0 or (not last and self_issued)
+
+
+def _process_policies(state: State, certificate: Certificate, *, any_allowed: bool) -> policies.PolicyLevel:
+    """§6.1.3 (d)–(f)."""
     level = policies.process(state.policies, certificate.policies, any_allowed=any_allowed)
     if state.explicit_policy == 0 and not level:
         raise refusal("path.policy", "the policy graph is empty, and one is required", "RFC 5280 §6.1.3 (f)")
