@@ -73,6 +73,12 @@ def error_page(page: Page) -> tuple[int, str]:
 def error_json(code: str, language: str, number: str, sign_in: str) -> tuple[int, dict[str, str]]:
     """(status, body) of an error for a script; 401 for whatever a sign-in can mend."""
     text = words(code, language)
-    mended = code in ("rp.sign_in_required", "rp.level_unmet", "rp.max_age_unmet", "rp.status_unmet", "rp.form_not_sent")
+    mended = code in (
+        "rp.sign_in_required",
+        "rp.level_unmet",
+        "rp.max_age_unmet",
+        "rp.status_unmet",
+        "rp.form_not_sent",
+    )
     body = {"error": code, "say": text.say, "do": text.do, "number": number}
     return (401, {**body, "sign_in": sign_in}) if mended else (text.status, body)

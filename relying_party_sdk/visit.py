@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from relying_party_sdk.api import Api
+from relying_party_sdk.bearer import AccessToken
 from relying_party_sdk.errors import ProviderError
 from relying_party_sdk.person import Person, Requirement
+from relying_party_sdk.resource import Needs
 from relying_party_sdk.session import Session
 from relying_party_sdk.web import Call, Reply, Stopped, Web
 
@@ -20,6 +23,8 @@ class Visit:
         self.call = call
         self.touched = False
         """The answer depends on who is signed in."""
+        self.token: AccessToken | None = None
+        """The access token that `admit` let pass."""
         self._session: Session | None = None
         self._person: Person | None = None
 
@@ -55,6 +60,11 @@ class Visit:
         if reply is not None or self._person is None:
             raise Stopped(reply or Reply(500))
         return self._person
+
+    def admit(self, wanted: Needs) -> AccessToken:
+        """The access token of a call to an API, which meets `wanted`; cookies do not count. Raises Stopped."""
+        self.token = Api(self.web.party).admit(self.call, wanted)
+        return self.token
 
     def sign_in_address(self, return_to: str = "", wanted: Requirement | None = None) -> str:
         """Path that begins a sign-in (or step-up) and comes back to `return_to`, by default this page."""

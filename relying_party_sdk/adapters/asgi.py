@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
+from relying_party_sdk.api import needs
+from relying_party_sdk.bearer import AccessToken
 from relying_party_sdk.client import RelyingParty
 from relying_party_sdk.errors import RPError, SettingsError
 from relying_party_sdk.person import Attributes, Person, Requirement
@@ -48,9 +50,25 @@ class AsyncVisit:
         """Who is signed in, confirmed within `recheck`; None for nobody. Raises ProviderError, StoreError."""
         return await in_thread(lambda: self.visit.person)
 
-    async def require(self, level: int = 1, max_age: int | None = None, rung: str | None = None) -> Person:
+    async def require(
+        self, level: int = 1, max_age: int | None = None, rung: str | None = None, status_max_age: int | None = None
+    ) -> Person:
         """The person, who meets it. For one who does not, raises what the middleware turns into the answer."""
-        return await in_thread(self.visit.require, Requirement(level, max_age, rung))
+        return await in_thread(self.visit.require, Requirement(level, max_age, rung, status_max_age))
+
+    async def require_token(
+        self,
+        level: int = 1,
+        max_age: int | None = None,
+        rung: str | None = None,
+        status_max_age: int | None = None,
+        *,
+        scope: str = "",
+        online: bool = False,
+    ) -> AccessToken:
+        """The access token of a call to an API, which meets it (as with Flask). Raises as `require`."""
+        wanted = needs(level, max_age, rung, status_max_age, scope=scope, online=online)
+        return await in_thread(self.visit.admit, wanted)
 
     async def attributes(self) -> Attributes:
         """What the window is registered to learn; empty for nobody. Raises ProviderError, StoreError."""

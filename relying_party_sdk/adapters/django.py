@@ -16,12 +16,13 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
+from relying_party_sdk.api import needs
 from relying_party_sdk.client import RelyingParty
 from relying_party_sdk.errors import RPError, SettingsError
 from relying_party_sdk.person import Requirement
 from relying_party_sdk.settings import Settings
 from relying_party_sdk.visit import Visit
-from relying_party_sdk.web import BODY_LIMIT, Call, Reply, lower, make_web
+from relying_party_sdk.web import BODY_LIMIT, Call, Reply, Stopped, lower, make_web
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
@@ -69,12 +70,14 @@ def visit_of(request: HttpRequest) -> Visit:
     return visit
 
 
-def require(level: int = 1, max_age: int | None = None, rung: str | None = None) -> Callable[[View[P]], View[P]]:
+def require(
+    level: int = 1, max_age: int | None = None, rung: str | None = None, status_max_age: int | None = None
+) -> Callable[[View[P]], View[P]]:
     """Let only a person through who meets it; others are sent to sign in or step up, or told (as with Flask).
 
     For plain views; a class takes it with `method_decorator`. Raises ValueError for what cannot be met.
     """
-    wanted = Requirement(level, max_age, rung)
+    wanted = Requirement(level, max_age, rung, status_max_age)
 
     def decorate(view: View[P]) -> View[P]:
         @functools.wraps(view)
@@ -82,6 +85,36 @@ def require(level: int = 1, max_age: int | None = None, rung: str | None = None)
             reply = visit_of(request).check(wanted)
             return _response(reply) if reply is not None else view(request, *args, **kwargs)
 
+        return guarded
+
+    return decorate
+
+
+def require_token(
+    level: int = 1,
+    max_age: int | None = None,
+    rung: str | None = None,
+    status_max_age: int | None = None,
+    *,
+    scope: str = "",
+    online: bool = False,
+) -> Callable[[View[P]], View[P]]:
+    """Let only a call with an access token through that meets it: `request.crosshall.token` (as with Flask). For APIs.
+
+    The view is exempt from Django's CSRF check: cookies do not count here.
+    """
+    wanted = needs(level, max_age, rung, status_max_age, scope=scope, online=online)
+
+    def decorate(view: View[P]) -> View[P]:
+        @functools.wraps(view)
+        def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            try:
+                visit_of(request).admit(wanted)
+            except Stopped as stop:
+                return _response(stop.reply)
+            return view(request, *args, **kwargs)
+
+        guarded.csrf_exempt = True  # type: ignore[attr-defined]
         return guarded
 
     return decorate

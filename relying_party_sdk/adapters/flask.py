@@ -12,12 +12,14 @@ from typing import ParamSpec, TypeVar
 from flask import Flask, Response, current_app, g, request
 from werkzeug.wrappers import Response as BaseResponse
 
+from relying_party_sdk.api import needs
+from relying_party_sdk.bearer import AccessToken
 from relying_party_sdk.client import RelyingParty
 from relying_party_sdk.errors import RPError, SettingsError
 from relying_party_sdk.person import Person, Requirement
 from relying_party_sdk.settings import Settings
 from relying_party_sdk.visit import Visit
-from relying_party_sdk.web import BODY_LIMIT, Call, Reply, Web, lower, make_web
+from relying_party_sdk.web import BODY_LIMIT, Call, Reply, Stopped, Web, lower, make_web
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,14 +74,15 @@ class CrosshallRP:
         return self._visit.person
 
     def require(
-        self, level: int = 1, max_age: int | None = None, rung: str | None = None
+        self, level: int = 1, max_age: int | None = None, rung: str | None = None, status_max_age: int | None = None
     ) -> Callable[[Callable[P, R]], Callable[P, R | BaseResponse]]:
-        """Let only a person through who meets it: level 1–4, sign-in not older than `max_age` seconds, rung at worst.
+        """Let only a person through who meets it: level 1–4, sign-in not older than `max_age` seconds,
+        rung at worst, the certificate's status not older than `status_max_age` seconds.
 
         A browser is sent to sign in or step up, and back, once; a script gets 401 with an RFC 9470 challenge; a form
         that was sent is never dropped silently. Raises ValueError for a requirement that cannot be met.
         """
-        wanted = Requirement(level, max_age, rung)
+        wanted = Requirement(level, max_age, rung, status_max_age)
 
         def decorate(view: Callable[P, R]) -> Callable[P, R | BaseResponse]:
             @functools.wraps(view)
@@ -90,6 +93,41 @@ class CrosshallRP:
             return guarded
 
         return decorate
+
+    def require_token(
+        self,
+        level: int = 1,
+        max_age: int | None = None,
+        rung: str | None = None,
+        status_max_age: int | None = None,
+        *,
+        scope: str = "",
+        online: bool = False,
+    ) -> Callable[[Callable[P, R]], Callable[P, R | BaseResponse]]:
+        """Let only a call with an access token through that meets it; `rp.token` is then the token. For APIs.
+
+        Others get JSON and a challenge (RFC 6750, 9449, 9470); cookies do not count. `scope`: all that must be there;
+        `online`: the provider is asked too. Raises ValueError for what cannot be met.
+        """
+        wanted = needs(level, max_age, rung, status_max_age, scope=scope, online=online)
+
+        def decorate(view: Callable[P, R]) -> Callable[P, R | BaseResponse]:
+            @functools.wraps(view)
+            def guarded(*args: P.args, **kwargs: P.kwargs) -> R | BaseResponse:
+                try:
+                    self._visit.admit(wanted)
+                except Stopped as stop:
+                    return _response(stop.reply)
+                return current_app.ensure_sync(view)(*args, **kwargs)
+
+            return guarded
+
+        return decorate
+
+    @property
+    def token(self) -> AccessToken | None:
+        """The access token of this call, inside `require_token`."""
+        return self._visit.token
 
     def sign_in_address(self, return_to: str = "", wanted: Requirement | None = None) -> str:
         """Path that begins a sign-in (or step-up) and comes back to `return_to`, by default this page."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from relying_party_sdk.api import needs
 from relying_party_sdk.client import RelyingParty
 from relying_party_sdk.errors import RPError, SettingsError
 from relying_party_sdk.person import Requirement
@@ -67,18 +68,41 @@ def visit_of(environ: Environ) -> Visit:
 
 
 def require(
-    level: int = 1, max_age: int | None = None, rung: str | None = None
+    level: int = 1, max_age: int | None = None, rung: str | None = None, status_max_age: int | None = None
 ) -> Callable[[WSGIApplication], WSGIApplication]:
     """Let only a person through who meets it; others are sent to sign in or step up, or told (as with Flask).
 
     Raises ValueError for a requirement that cannot be met.
     """
-    wanted = Requirement(level, max_age, rung)
+    wanted = Requirement(level, max_age, rung, status_max_age)
 
     def decorate(app: WSGIApplication) -> WSGIApplication:
         @functools.wraps(app)
         def guarded(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
             visit_of(environ).require(wanted)
+            return app(environ, start_response)
+
+        return guarded
+
+    return decorate
+
+
+def require_token(
+    level: int = 1,
+    max_age: int | None = None,
+    rung: str | None = None,
+    status_max_age: int | None = None,
+    *,
+    scope: str = "",
+    online: bool = False,
+) -> Callable[[WSGIApplication], WSGIApplication]:
+    """Let only a call with an access token through that meets it: `visit_of(environ).token`. For APIs."""
+    wanted = needs(level, max_age, rung, status_max_age, scope=scope, online=online)
+
+    def decorate(app: WSGIApplication) -> WSGIApplication:
+        @functools.wraps(app)
+        def guarded(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+            visit_of(environ).admit(wanted)
             return app(environ, start_response)
 
         return guarded
