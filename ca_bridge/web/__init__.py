@@ -4,6 +4,7 @@ guard      hosts, Origin, anti-forgery tokens, cookies, headers
 language   which language, and the words
 pages      rendering; the page of every refusal
 hall       /, /sign-in/<tx> and what follows
+line       /status: the rung of the offline ladder, in plain words
 certificate  /c/<tx> at the certificate host
 errors     what is done with an error anywhere in the app
 """
@@ -18,6 +19,7 @@ from flask import Flask
 from ca_bridge.web import errors
 from ca_bridge.web.certificate import certificate
 from ca_bridge.web.hall import hall
+from ca_bridge.web.line import line
 
 _HERE = Path(__file__).resolve().parent
 
@@ -35,4 +37,5 @@ def register(app: Flask) -> None:
         app.add_url_rule("/static/<path:filename>", endpoint="static", view_func=app.send_static_file)
     app.register_blueprint(hall)
     app.register_blueprint(certificate)
+    app.register_blueprint(line)
     errors.install(app)

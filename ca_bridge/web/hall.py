@@ -19,6 +19,7 @@ from ca_bridge.ceremony.transaction import Transaction
 from ca_bridge.errors import CeremonyError, catalogue
 from ca_bridge.types import Capacity
 from ca_bridge.web import guard, language, pages
+from ca_bridge.web.line import words_of
 
 log = structlog.get_logger(__name__)
 
@@ -67,6 +68,7 @@ def sign_in(tx_id: str) -> Response:
         grade=tx.request.level,
         again=live is not None and live.level >= tx.request.level,
         signer=bridge.signer,
+        line=words_of(here.trusted()),
         certificate=_certificate_address(tx),
     )
     return guard.protect(response, connect=f"'self' {bridge.signer}")
