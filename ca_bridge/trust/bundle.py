@@ -91,6 +91,21 @@ def read_bundle(folder: Path) -> Bundle:
     raise PathError("trust.bundle", "the bundle changes faster than it can be read")
 
 
+def parse_bundle(manifest: bytes, files: Mapping[str, bytes]) -> Bundle:
+    """The bundle of files that are at hand, before they are written. Raises PathError as `read_bundle`."""
+    listed = _manifest(manifest).files
+    if set(listed) != set(files) or any(hashlib.sha256(files[path]).hexdigest() != listed[path] for path in files):
+        raise PathError("trust.bundle", "files and list differ")
+    return _assemble(manifest, files)
+
+
+def manifest_of(files: Mapping[str, bytes], version: int, issued: datetime) -> bytes:
+    """`bundle.json` over these files. `issued`: aware."""
+    listed = {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
+    body = {"format": FORMAT, "version": version, "issued": issued.isoformat(), "files": listed}
+    return (json.dumps(body, indent=1, sort_keys=True) + "\n").encode()
+
+
 def write_bundle_manifest(folder: Path, version: int | None, issued: datetime) -> None:
     """(Re)write `bundle.json` over all files of `folder`, atomically; `version` None: one more than the last.
 
@@ -98,9 +113,8 @@ def write_bundle_manifest(folder: Path, version: int | None, issued: datetime) -
     """
     if version is None:
         version = _manifest(_read(folder / MANIFEST, MAX_MANIFEST_OCTETS)).version + 1
-    files = {path: hashlib.sha256((folder / path).read_bytes()).hexdigest() for path in _present(folder)}
-    body = {"format": FORMAT, "version": version, "issued": issued.isoformat(), "files": files}
-    write_atomically(folder / MANIFEST, (json.dumps(body, indent=1, sort_keys=True) + "\n").encode())
+    files = {path: (folder / path).read_bytes() for path in _present(folder)}
+    write_atomically(folder / MANIFEST, manifest_of(files, version, issued))
 
 
 def refresh_manifest(folder: Path, issued: datetime) -> None:

@@ -1,0 +1,294 @@
+"""The province's side: what is to be trusted, drafted for its key holders and put together when enough have signed.
+
+    init ─▶ drafts of root and targets ─▶ holders sign copies ─▶ assemble ─▶ public/
+    publish, delegate, cut_off, rotate ─▶ a draft each        status, stamp ─▶ online, at once
+
+Home: `public/` (the published folder), `drafts/`, `keys/` (online keys, 0600, on this machine alone).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from securesystemslib.signer import Key
+from tuf.api.metadata import (
+    DelegatedRole,
+    Delegations,
+    Metadata,
+    Role,
+    Root,
+    Targets,
+)
+
+from ca_bridge.errors import FederationError
+from ca_bridge.types import Clock
+from nodes import roles
+from nodes.collecting import Collector
+from nodes.drafts import merge, read_draft, write_draft
+from nodes.keys import check_key
+from nodes.metadata import (
+    CUT_OFF,
+    names_in,
+    parse,
+)
+from nodes.online import ONLINE, Online
+from nodes.repository import Repository
+from nodes.sorting import sort_bundle
+from nodes.transport import Source, Ticks
+
+_SECONDS = 60.0
+_CODE = "federation.draft"
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """What `assemble` did: roles that are published now, and how many signatures others still want."""
+
+    published: tuple[str, ...]
+    waiting: Mapping[str, int]
+
+
+class Publisher:
+    """The federation's home on the province's machine."""
+
+    def __init__(self, home: Path, clock: Clock) -> None:
+        self.home = home
+        self.repository = Repository(home / "public")
+        self._drafts = home / "drafts"
+        self.online = Online(self.repository, home / "keys", clock)
+        self._clock = clock
+
+    def init(
+        self,
+        *,
+        root: Sequence[Key],
+        root_threshold: int,
+        targets: Sequence[Key],
+        targets_threshold: int,
+        border: Sequence[Key],
+        border_threshold: int,
+        timestamp: Sequence[Key] = (),
+        kind: str = "ed25519",
+    ) -> tuple[Path, ...]:
+        """Drafts of the first root and targets; online keys are made here. `timestamp`: keys of other sites.
+
+        Raises FederationError `federation.draft` when a federation is there already, `federation.key`.
+        """
+        if self.repository.newest(roles.ROOT) or any(self._drafts.glob("*.root.json")):
+            raise FederationError(_CODE, "a federation lives here already")
+        made = {role: self.online.new_key(role, kind) for role in ONLINE}
+        first = Root(expires=self._expiry(roles.ROOT))
+        for role, keys, threshold in (
+            (roles.ROOT, root, root_threshold),
+            (roles.TARGETS, targets, targets_threshold),
+            (roles.SNAPSHOT, [made[roles.SNAPSHOT]], 1),
+            (roles.TIMESTAMP, [made[roles.TIMESTAMP], *timestamp], 1),
+        ):
+            _set_keys(first.roles[role], keys, threshold, first.keys)
+        policy = Targets(expires=self._expiry(roles.TARGETS), delegations=Delegations({}, {}))
+        delegate_to(policy, roles.BORDER, border, border_threshold)
+        delegate_to(policy, roles.STATUS, [made[roles.STATUS]], 1)
+        return self._draft(roles.ROOT, Metadata(first)), self._draft(roles.TARGETS, Metadata(policy))
+
+    def publish(self, bundle: Path, province: str, *, renew: bool = False) -> tuple[Path, ...]:
+        """Drafts of targets and border with the files of the folder `bundle`, which must be without errors.
+
+        `province`: its domain, `gd`; what lies outside it is the border's. CRLs and denials go out at once when a
+        federation is published. `renew`: a draft even when nothing has changed. Raises FederationError
+        `federation.bundle`.
+        """
+        parts = sort_bundle(bundle, province, self._clock())
+        drafts = []
+        for role in (roles.TARGETS, roles.BORDER):
+            files = {path: self.repository.put_file(path, data) for path, data in parts[role].items()}
+            metadata = self._working(role)
+            if renew or {**metadata.signed.targets} != files:
+                metadata.signed.targets = files
+                if files or role == roles.TARGETS or self.repository.newest(role):
+                    drafts.append(self._draft(role, metadata))
+        if self.repository.newest(roles.TARGETS):
+            self.status(parts[roles.STATUS])
+        else:
+            self.online.write(parts[roles.STATUS], suspended=False)
+        return tuple(drafts)
+
+    def delegate(self, domain: str, keys: Sequence[Key], threshold: int = 1) -> Path:
+        """A draft of targets that gives a city's role these keys. Raises FederationError `federation.role`, `.key`."""
+        role = roles.domain_role(domain)
+        if roles.delegator(role) != roles.TARGETS:
+            raise FederationError("federation.delegation", "a county's role is given by its city")
+        metadata = self._working(roles.TARGETS)
+        delegate_to(metadata.signed, role, keys, threshold)
+        _set_names(metadata.signed, CUT_OFF, [n for n in names_in(metadata.signed, CUT_OFF) if n != role])
+        return self._draft(roles.TARGETS, metadata)
+
+    def cut_off(self, domain: str) -> Path:
+        """A draft of targets after which the role of `domain` and all below it count no more."""
+        role = roles.domain_role(domain)
+        metadata = self._working(roles.TARGETS)
+        delegations = metadata.signed.delegations
+        assert delegations is not None
+        assert delegations.roles is not None
+        delegations.roles.pop(role, None)
+        _drop_keys(delegations)
+        _set_names(metadata.signed, CUT_OFF, sorted({*names_in(metadata.signed, CUT_OFF), role}))
+        return self._draft(roles.TARGETS, metadata)
+
+    def rotate(self, role: str, keys: Sequence[Key], threshold: int, *, kind: str = "ed25519") -> Path:
+        """A draft that gives `role` these keys and no others; an online role without `keys` gets a new one here.
+
+        The draft is root's for top roles, else targets'. Raises FederationError `federation.role`, `federation.key`.
+        """
+        if role in ONLINE and not keys:
+            keys = [self.online.new_key(role, kind)]
+        above = roles.delegator(role)
+        if above == roles.ROOT:
+            metadata = self._working(roles.ROOT)
+            _set_keys(metadata.signed.roles[role], keys, threshold, metadata.signed.keys)
+            used = {keyid for row in metadata.signed.roles.values() for keyid in row.keyids}
+            metadata.signed.keys = {keyid: key for keyid, key in metadata.signed.keys.items() if keyid in used}
+            return self._draft(roles.ROOT, metadata)
+        if above != roles.TARGETS:
+            raise FederationError("federation.delegation", "a county's role is given by its city")
+        metadata = self._working(roles.TARGETS)
+        delegate_to(metadata.signed, role, keys, threshold)
+        return self._draft(roles.TARGETS, metadata)
+
+    def renew_root(self) -> Path:
+        """A draft of root with the same keys and a new expiry."""
+        return self._draft(roles.ROOT, self._working(roles.ROOT))
+
+    def assemble(self, copies: Iterable[Path] = ()) -> Assembled:
+        """Put signed copies together; what has reached its threshold is published, with a new snapshot and timestamp.
+
+        Raises FederationError `federation.draft` for a file that is not a copy of a waiting draft.
+        """
+        read_copies = [(path.name, *read_draft(path)) for path in copies]
+        published, waiting = [], {}
+        for role in (roles.ROOT, roles.TARGETS, roles.BORDER):
+            draft = self._waiting(role)
+            mine = [(name, metadata) for name, found, metadata in read_copies if found == role]
+            if draft is None:
+                if mine:
+                    raise FederationError(_CODE, f"{role}: no draft waits")
+                continue
+            merge(draft, mine)
+            path = write_draft(self._drafts, role, draft)
+            missing = self._missing(role, draft)
+            if missing:
+                waiting[role] = missing
+                continue
+            self.repository.put_metadata(role, draft.signed.version, draft.to_bytes())
+            path.unlink()
+            published.append(role)
+        if published and self.repository.newest(roles.ROOT) and self.repository.newest(roles.TARGETS):
+            if not self.repository.newest(roles.STATUS):
+                self.online.write({}, suspended=False)
+            self.online.resign()
+            self.online.snapshot(whole=True)
+        return Assembled(tuple(published), waiting)
+
+    def status(self, files: Mapping[str, bytes], *, suspended: bool | None = None) -> None:
+        """See `Online.status`."""
+        self.online.status(files, suspended=suspended)
+
+    def suspend_border(self, *, suspended: bool) -> None:
+        """Take the border's files out of force everywhere, or put them back; online, at once."""
+        self.online.status(self.online.status_files(), suspended=suspended)
+
+    def stamp(self) -> datetime:
+        """See `Online.stamp`."""
+        return self.online.stamp()
+
+    def collect(self, source: Source, ticks: Ticks = time.monotonic) -> tuple[str, ...]:
+        """Take newer metadata of nodes' roles from a node's published folder into ours; what was taken, by role.
+
+        What is wrong refuses that role alone. Raises FederationError when the source does not answer.
+        """
+        targets = self.repository.metadata(roles.TARGETS, Targets).signed
+        deadline = ticks() + _SECONDS
+        taken = Collector(self.repository, source, self._clock(), deadline, self.home / "collect").newer_roles(targets)
+        if taken:
+            self.online.snapshot()
+        return taken
+
+    def _working(self, role: str) -> Metadata[Any]:
+        """The waiting draft of a role, else what is published, one version higher and unsigned."""
+        draft = self._waiting(role)
+        if draft is not None:
+            draft.signatures.clear()
+            return draft
+        if not self.repository.newest(role):
+            return Metadata(Targets(expires=self._expiry(role)))
+        metadata: Metadata[Any] = self.repository.metadata(role, Root if role == roles.ROOT else Targets)
+        metadata.signed.version += 1
+        metadata.signatures.clear()
+        return metadata
+
+    def _waiting(self, role: str) -> Metadata[Any] | None:
+        for path in sorted(self._drafts.glob(f"*.{role}.json")):
+            if path.name.partition(".")[2] == f"{role}.json":
+                return read_draft(path)[1]
+        return None
+
+    def _draft(self, role: str, metadata: Metadata[Any]) -> Path:
+        metadata.signed.expires = self._expiry(role)
+        kind: Any = Root if role == roles.ROOT else Targets
+        parse(metadata.to_bytes(), role, kind)
+        self._drafts.mkdir(parents=True, exist_ok=True)
+        return write_draft(self._drafts, role, metadata)
+
+    def _missing(self, role: str, draft: Metadata[Any]) -> int:
+        """How many signatures a draft still wants; a root is signed by the one before too."""
+        above: list[Any] = []
+        if role == roles.ROOT:
+            above = [draft.signed]
+            if self.repository.newest(roles.ROOT):
+                above.append(self.repository.metadata(roles.ROOT, Root).signed)
+        elif self.repository.newest(roles.delegator(role)):
+            kind: Any = Root if roles.delegator(role) == roles.ROOT else Targets
+            above = [self.repository.metadata(roles.delegator(role), kind).signed]
+        else:
+            return 1
+        results = [row.get_verification_result(role, draft.signed_bytes, draft.signatures) for row in above]
+        return max(int(result.missing) for result in results)
+
+    def _expiry(self, role: str) -> datetime:
+        return self._clock().replace(microsecond=0) + roles.lifetime(role)
+
+
+def _set_keys(role: Role, keys: Sequence[Key], threshold: int, table: dict[str, Key]) -> None:
+    if not 1 <= threshold <= len({key.keyid for key in keys}):
+        raise FederationError("federation.key", f"{threshold} of {len(keys)} keys")
+    for key in keys:
+        check_key(key)
+        table[key.keyid] = key
+    role.keyids = sorted({key.keyid for key in keys})
+    role.threshold = threshold
+
+
+def delegate_to(targets: Targets, role: str, keys: Sequence[Key], threshold: int) -> None:
+    """Delegate `role` to these keys, in the form that every node expects. FederationError `federation.key`."""
+    if targets.delegations is None:
+        targets.delegations = Delegations({}, {})
+    assert targets.delegations.roles is not None
+    row = DelegatedRole(role, [], 1, terminating=role != roles.STATUS, paths=roles.delegated_paths(role))
+    _set_keys(row, keys, threshold, targets.delegations.keys)
+    targets.delegations.roles[role] = row
+    _drop_keys(targets.delegations)
+
+
+def _drop_keys(delegations: Delegations) -> None:
+    used = {keyid for row in (delegations.roles or {}).values() for keyid in row.keyids}
+    delegations.keys = {keyid: key for keyid, key in delegations.keys.items() if keyid in used}
+
+
+def _set_names(targets: Targets, field: str, names: list[str]) -> None:
+    targets.unrecognized_fields.pop(field, None)
+    if names:
+        targets.unrecognized_fields[field] = names
