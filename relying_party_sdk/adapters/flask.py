@@ -118,7 +118,8 @@ class CrosshallRP:
                     self._visit.admit(wanted)
                 except Stopped as stop:
                     return _response(stop.reply)
-                return current_app.ensure_sync(view)(*args, **kwargs)
+                answer: R = current_app.ensure_sync(view)(*args, **kwargs)
+                return answer
 
             return guarded
 

@@ -108,7 +108,7 @@ class Mint:
         self, client_id: str, login: Login, nonce: str, access: str, faults: set[Fault], *, refreshed: bool
     ) -> str:
         """An ID token of a session, with whatever `faults` ask for."""
-        claims = self._claims(client_id, login, nonce, access)
+        claims = self.claims(client_id, login, nonce, access)
         if refreshed and Fault.OTHER_PERSON_AT_REFRESH in faults:
             claims["crosshall_subject"] = "s1:" + "a" * 52
         if refreshed:
@@ -125,7 +125,8 @@ class Mint:
             token = f"{head}.{body}.{_b64(hashlib.sha512(body.encode()).digest())}"
         return token
 
-    def _claims(self, client_id: str, login: Login, nonce: str, access: str) -> dict[str, Any]:
+    def claims(self, client_id: str, login: Login, nonce: str, access: str) -> dict[str, Any]:
+        """What an ID token says of a session."""
         now, person = int(self.clock()), login.person
         claims = {
             "iss": self.issuer,

@@ -17,10 +17,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from urllib.parse import urlencode
 
 from relying_party_sdk.settings import CLIENT_AUTH, Settings
+from relying_party_sdk.testing.apis import GRANTS, Apis
 from relying_party_sdk.testing.clients import Client, ClientProofs, Refused
 from relying_party_sdk.testing.faults import Fault
 from relying_party_sdk.testing.minting import Mint
@@ -37,6 +38,8 @@ class Login:
     person: Persona
     level: int
     auth_time: float
+    brokered: float = 0.0
+    """Seconds that the person sat on a page after the proof: `max_age` is counted from then, as Keycloak does."""
     sid: str = field(default_factory=lambda: secrets.token_hex(8))
     live: bool = True
 
@@ -50,7 +53,11 @@ class Grant:
     nonce: str
     challenge: str = ""
     redirect_uri: str = ""
+    jkt: str = ""
     used: bool = False
+
+
+_RESOURCES = ("attributes", "userinfo")
 
 
 class FakeProvider:
@@ -85,24 +92,36 @@ class FakeProvider:
         self.login: Login | None = None
         self.authorizations: list[Form] = []
         self._clients: dict[str, Client] = {}
+        self._windows: dict[str, Settings] = {}
         self._pushed: dict[str, Form] = {}
         self._codes: dict[str, Grant] = {}
         self._refresh: dict[str, Grant] = {}
-        self._access: dict[str, Grant] = {}
         self._guard = threading.RLock()
         self._server = LoopbackServer(self._dispatch)
         self.issuer = self._server.address
         self.mint = Mint(self.issuer, clock, algorithm=algorithm, standard=standard)
+        self.apis = Apis(self.mint, self._now, seconds=access_seconds)
         self._proofs = ClientProofs(self.issuer, self._now, self._clients)
+
+    _running: ClassVar[list[FakeProvider]] = []
 
     def __enter__(self) -> Self:
         self._server.start()
+        self._running.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._running.remove(self)
         self._server.stop()
+
+    @classmethod
+    def running(cls) -> FakeProvider:
+        """The one that runs in this process. Raises RuntimeError for none or several."""
+        if len(cls._running) != 1:
+            raise RuntimeError(f"{len(cls._running)} fake providers run: name the one that is meant")
+        return cls._running[0]
 
     def _now(self) -> float:
         """By the clock as it is now: tests change it."""
@@ -125,6 +144,7 @@ class FakeProvider:
 
     def register(self, settings: Settings, jwks: Mapping[str, Any]) -> None:
         """Register the client of `settings` with its public keys."""
+        self._windows[settings.client_id] = settings
         self._clients[settings.client_id] = Client(
             settings.client_id,
             settings.redirect_uri,
@@ -133,6 +153,14 @@ class FakeProvider:
             settings.client_auth,
             settings.client_secret,
         )
+
+    def window(self, client_id: str = "") -> Settings:
+        """The settings that were registered, of `client_id` or of the only window. Raises LookupError."""
+        if client_id:
+            return self._windows[client_id]
+        if len(self._windows) != 1:
+            raise LookupError(f"{len(self._windows)} windows are registered: name the one that is meant")
+        return next(iter(self._windows.values()))
 
     def logout_token(self, client_id: str, **changes: Any) -> str:
         """A logout token for the present session; `changes`: as `Mint.logout_token`."""
@@ -161,6 +189,7 @@ class FakeProvider:
             "logout": self._logout,
             "attributes": self._attributes,
             "userinfo": self._userinfo,
+            "introspect": lambda call: self.apis.introspect(call, self._proofs.client(call)),
         }
         with self._guard:
             refresh = call.form.get("grant_type") == "refresh_token"
@@ -176,10 +205,13 @@ class FakeProvider:
             if refresh and Fault.SLOW_REFRESH in self.faults:
                 self.reached.set()
                 self._server.hang()
-            return answer
+            return self.apis.with_nonce(answer)
         except Refused as refused:
             self.refusals.append(f"{name}: {refused}")
-            return Answer.json({"error": refused.code, "error_description": str(refused)}, 400)
+            answer = Answer.json(
+                {"error": refused.code, "error_description": str(refused)}, 401 if name in _RESOURCES else 400
+            )
+            return self.apis.with_nonce(answer)
 
     def _metadata(self, _: Call) -> Answer:
         base = "http://provider.example" if Fault.PLAIN_HTTP in self.faults else self.issuer
@@ -191,6 +223,8 @@ class FakeProvider:
             "end_session_endpoint": f"{base}/logout",
             "code_challenge_methods_supported": ["S256"],
             "userinfo_endpoint": f"{base}/userinfo",
+            "introspection_endpoint": f"{base}/introspect",
+            "dpop_signing_alg_values_supported": ["ES256"],
             "token_endpoint_auth_methods_supported": list(CLIENT_AUTH),
         }
         if self.iss:
@@ -228,7 +262,12 @@ class FakeProvider:
             code = secrets.token_urlsafe(24)
             login = self._sign_in(self.person, query)
             self._codes[code] = Grant(
-                client, login, query.get("nonce", ""), query.get("code_challenge", ""), query["redirect_uri"]
+                client,
+                login,
+                query.get("nonce", ""),
+                query.get("code_challenge", ""),
+                query["redirect_uri"],
+                query.get("dpop_jkt", ""),
             )
             answer["code"] = code
         return Answer.redirect(f"{query['redirect_uri']}?{urlencode(answer)}")
@@ -240,18 +279,22 @@ class FakeProvider:
             self.login = Login(person, person.level, now)
         login = self.login
         asked = int(query.get("acr_values", "urn:crosshall:loa:1").partition(" ")[0].rpartition(":")[2])
-        stale = "max_age" in query and now - login.auth_time > int(query["max_age"])
+        ended = login.auth_time + login.brokered
+        stale = query.get("prompt") == "login" or ("max_age" in query and now - ended > int(query["max_age"]))
         if asked > login.level or (stale and Fault.OLD_AUTH_TIME not in self.faults):
             login.level = max(login.level, min(asked, person.highest))
-            login.auth_time = now
+            login.auth_time, login.brokered = now, 0.0
         if Fault.LOWER_LEVEL in self.faults:
             login.level = 1
         return login
 
     def _token(self, call: Call) -> Answer:
         client = self._proofs.client(call)
+        if call.form.get("grant_type") in GRANTS:
+            return self.apis.grant(call, client, self._clients)
+        jkt = self.apis.possession(call)
         if call.form.get("grant_type") == "refresh_token":
-            return self._tokens(self._refreshed(call.form, client), refreshed=True)
+            return self._tokens(self._refreshed(call.form, client), jkt, refreshed=True)
         grant = self._codes.get(call.form.get("code", ""))
         if grant is None or grant.client is not client or grant.used:
             raise Refused("invalid_grant", "code unknown or used")
@@ -260,7 +303,9 @@ class FakeProvider:
         expected = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
         if not hmac.compare_digest(expected, grant.challenge) or call.form.get("redirect_uri") != grant.redirect_uri:
             raise Refused("invalid_grant", "PKCE or redirect_uri")
-        return self._tokens(grant, refreshed=False)
+        if grant.jkt not in ("", jkt):
+            raise Refused("invalid_grant", "dpop_jkt")
+        return self._tokens(grant, jkt, refreshed=False)
 
     def _refreshed(self, form: Form, client: Client) -> Grant:
         grant = self._refresh.get(form.get("refresh_token", ""))
@@ -274,16 +319,15 @@ class FakeProvider:
         grant.used = True
         return grant
 
-    def _tokens(self, grant: Grant, *, refreshed: bool) -> Answer:
+    def _tokens(self, grant: Grant, jkt: str, *, refreshed: bool) -> Answer:
         if Fault.ROTATE_BEFORE_SIGNING in self.faults:
             self.mint.rotate()
-        refresh, access = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+        refresh, access = secrets.token_urlsafe(24), self.apis.give(grant.client, grant.login, jkt)
         self._refresh[refresh] = Grant(grant.client, grant.login, grant.nonce)
-        self._access[access] = grant
         token = self.mint.id_token(grant.client.id, grant.login, grant.nonce, access, self.faults, refreshed=refreshed)
         answer = {"access_token": access, "id_token": token}
         answer |= {"refresh_token": refresh} if self.refresh_tokens else {}
-        return Answer.json({**answer, "token_type": "Bearer", "expires_in": self.access_seconds})
+        return Answer.json({**answer, "token_type": "DPoP" if jkt else "Bearer", "expires_in": self.access_seconds})
 
     def _logout(self, call: Call) -> Answer:
         client = self._clients.get(call.query.get("client_id", ""))
@@ -296,8 +340,8 @@ class FakeProvider:
         return Answer.redirect(target + back)
 
     def _attributes(self, call: Call) -> Answer:
-        grant = self._access.get(call.headers.get("authorization", "").removeprefix("Bearer "))
-        if grant is None or not grant.login.live:
+        grant = self.apis.presented(call)
+        if grant is None or grant.login is None:
             return Answer.json({"error": "invalid_token"}, 401)
         person = grant.login.person
         released = {name: person.attributes[name] for name in self.attribute_names if name in person.attributes}
@@ -305,8 +349,8 @@ class FakeProvider:
         return Answer.json({"subject": person.subject(sector), "kind": person.kind, **released})
 
     def _userinfo(self, call: Call) -> Answer:
-        grant = self._access.get(call.headers.get("authorization", "").removeprefix("Bearer "))
-        if grant is None or not grant.login.live:
+        grant = self.apis.presented(call)
+        if grant is None or grant.login is None:
             return Answer.json({"error": "invalid_token"}, 401)
         other = Fault.USERINFO_WRONG_SUB in self.faults
         sub = grant.login.person.subject("elsewhere" if other else f"sub-{grant.client.id}")
