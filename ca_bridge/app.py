@@ -37,9 +37,12 @@ from ca_bridge.store.people import People
 from ca_bridge.store.releases import Releases
 from ca_bridge.store.sessions import Sessions
 from ca_bridge.types import Clock, utc_now
+from ca_bridge.verdict.cuts import Cuts
 from ca_bridge.verdict.evidence import Evidence, Recorder
 from ca_bridge.verdict.snapshot import SnapshotSource
 
+CUTS = "cuts"
+"""Folder of the sign-ins of a cut, below the node's state."""
 SETTINGS_VARIABLE = "CROSSHALL_SETTINGS"
 _log = logging.getLogger(__name__)
 
@@ -88,6 +91,7 @@ def build(
         deliver_logouts=deliver,
         trusted=trusted or trusted_time(settings, clock),
         recorder=_recorder(settings),
+        cuts=Cuts(settings.node.state / CUTS, secrets.token_bytes),
     )
     tokens = Tokens(services, keys)
     sender.append(LogoutSender(settings.keycloak.logout_url, Logouts(store), tokens, http))

@@ -118,6 +118,8 @@ def complete(
             return SomebodyElse()
         services.sessions.end(other.sid, SIGNED_OUT)
         services.deliver_logouts()
+    if services.cuts is not None and judged.time.late:
+        services.cuts.note(judged.snapshot, judged.leaf.der, judged.verdict)  # first: no sign-in without it
     return _open(services, tx, state, _signin(services, judged, person, capacity, level), session_secret)
 
 

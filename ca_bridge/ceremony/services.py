@@ -17,6 +17,7 @@ from ca_bridge.store.people import People
 from ca_bridge.store.releases import Releases
 from ca_bridge.store.sessions import Sessions
 from ca_bridge.types import Capacity, Clock, Identifier, Identity, Verdict
+from ca_bridge.verdict.cuts import Cuts
 from ca_bridge.verdict.snapshot import Snapshot
 
 EXTENSION = "crosshall"
@@ -71,6 +72,8 @@ class Services:
     random: Callable[[int], bytes] = secrets.token_bytes
     recorder: Callable[[Snapshot, bytes, Verdict], None] | None = None
     """Keeps each verdict of a sign-in (`verdict.evidence.Recorder`); None: none is kept. Raises StoreError."""
+    cuts: Cuts | None = None
+    """Keeps the sign-ins made while the line is cut, to be judged again; None: a node that is its own source."""
 
     @property
     def root(self) -> str:

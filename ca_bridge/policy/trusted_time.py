@@ -31,6 +31,8 @@ SPARE_SECONDS = 60.0
 """How long a process goes on with what it read last when the file cannot be read: the agent writes it again by then."""
 MISSING = "trust.time_missing"
 BROKEN = "trust.time"
+LATE = timedelta(minutes=3)
+"""A connected node's data is younger (renewed each minute, fetched within 45 s): what is older is of a cut."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _FIELDS = {"format", "issued", "now", "boottime", "boot", "rebooted"}
 
@@ -47,6 +49,11 @@ class TrustedTime:
     """Why there is no trusted time: `trust.time_missing`, `trust.time`; empty when there is. Else `closed`."""
     rebooted: bool = False
     """No signed time came since the machine started: the rung is one lower than the age says."""
+
+    @property
+    def late(self) -> bool:
+        """Whether the line seems to be cut: what is signed in now has to be judged again when it is back."""
+        return self.age > LATE or self.rung is not Rung.FRESH
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ LEASE_SECONDS = 30
 EVERY = timedelta(minutes=5)
 PURGE_EVERY = timedelta(minutes=1)
 PAGE = 100
+SETTLED = 1000
+"""Sign-ins of a cut that one round judges again."""
 _log = logging.getLogger(__name__)
 
 
@@ -64,6 +66,7 @@ class Watcher:
         self._signing = signing
         self._purged_at: datetime | None = None
         self._token: int | None = None
+        self._late = True
 
     def tick(self) -> Round:
         """Do what is due. Raises CrosshallError when store or bundle fails: nothing is half done, tick again."""
@@ -72,6 +75,7 @@ class Watcher:
             return done
         done = self._purge_if_due(done)
         done = self._judge(done)
+        self._settle()
         if done.ended or done.purged:
             done = replace(done, told=done.told + self._services.deliver_logouts())
         return done
@@ -105,6 +109,18 @@ class Watcher:
             if not self._extend():
                 break  # another has taken over
         return replace(done, judged=judged, ended=ended)
+
+    def _settle(self) -> None:
+        """The line is back: sign-ins of the cut are judged again, those that ended meanwhile too."""
+        services = self._services
+        time = services.trusted()
+        late, self._late = self._late, time.late
+        # one round later: the snapshot in use may be a second older than the time that was just read
+        if services.cuts is None or late or time.late:
+            return
+        settled = services.cuts.settle(services.snapshots.current(), time.now, SETTLED)
+        if settled.judged:
+            _log.info("sign-ins of a cut judged again", extra={"judged": settled.judged, "refused": settled.refused})
 
     def _purge_if_due(self, done: Round) -> Round:
         services = self._services

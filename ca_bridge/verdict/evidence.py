@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -56,9 +56,9 @@ class Evidence:
             _append(self.folder / "records" / f"{day}.jsonl", made.line())
         return made
 
-    def lines(self) -> Iterator[str]:
-        """Every kept line, oldest day first."""
-        for file in sorted((self.folder / "records").glob("*.jsonl")):
+    def lines(self, day: str = "*") -> Iterator[str]:
+        """Every kept line, oldest day first, or those of one day (UTC, ISO 8601)."""
+        for file in sorted((self.folder / "records").glob(f"{day}.jsonl")):
             with file.open(encoding="utf-8", errors="replace") as lines:
                 yield from (line.rstrip("\n") for line in lines if line.strip())
 
@@ -80,6 +80,25 @@ class Evidence:
                     self._keys.clear()
                     return True
         return False
+
+    def open_days(self) -> Iterator[tuple[str, dict[str, bytes]]]:
+        """Days (UTC, ISO 8601) that still have keys, oldest first, each with its keys by the record's name."""
+        for file in sorted((self.folder / "keys").glob("*.keys")):
+            if found := dict(_read_keys(file)):
+                yield file.stem, found
+
+    def shred_all(self, day: str, names: Set[str]) -> None:
+        """Destroy the keys of all these records of a day at once; the day goes with its last key. Raises StoreError."""
+        file = self.folder / "keys" / f"{day}.keys"
+        with self._locked():
+            lines = file.read_text("ascii", errors="replace").splitlines() if file.is_file() else []
+            rest = [line for line in lines if line.partition(" ")[0] not in names]
+            if len(rest) < len(lines):
+                _replace(file, "".join(f"{line}\n" for line in rest).encode())
+            if not rest:
+                file.unlink(missing_ok=True)
+                (self.folder / "records" / f"{day}.jsonl").unlink(missing_ok=True)
+            self._keys.clear()
 
     def shred_before(self, day: date) -> int:
         """Destroy the keys of all days before `day` (UTC); returns how many keys there were."""
@@ -199,6 +218,14 @@ def _day(at: datetime) -> str:
 def _folder(path: Path) -> Path:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
+
+
+def append_line(file: Path, line: str) -> None:
+    """Add one line to a file and wait until it is on the disk. Raises StoreError `store.full`, `store.unavailable`."""
+    try:
+        _append(file, line)
+    except OSError as error:
+        raise _fault(error) from error
 
 
 def _append(file: Path, line: str) -> None:

@@ -164,7 +164,7 @@ def replay(line: str, key_of: Callable[[Record], bytes | None], snapshot_of: Cal
     if key is None:
         return Replayed(kept.id, Outcome.SHREDDED, code)
     try:
-        leaf, certificate_key = _open(kept, key)
+        leaf, certificate_key = unseal(kept, key)
     except CrosshallError as error:
         return Replayed(kept.id, Outcome.DAMAGED, code, detail=str(error))
     try:
@@ -246,8 +246,8 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def _open(kept: Record, key: bytes) -> tuple[bytes, str]:
-    """Leaf and certificate key. Raises StoreError `store.sealed`, InputError `input.record`, ConfigError."""
+def unseal(kept: Record, key: bytes) -> tuple[bytes, str]:
+    """Leaf (DER) and certificate key of a record. Raises StoreError `store.sealed`, InputError, ConfigError."""
     secret = json.loads(_box(key).open(kept.sealed, kept.id))
     leaf = b64decode(secret["leaf"])
     if not hmac.compare_digest(_hash(key, leaf), kept.leaf_hash):

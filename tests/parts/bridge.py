@@ -76,10 +76,11 @@ class FakeSnapshot:
     asserts: tuple[IdentifierType, ...] = tuple(IdentifierType)
     faults: set[bytes] = field(default_factory=set)
     policy: TrustPolicy = field(default_factory=TrustPolicy)
-    domain: str = "gd"
+    foreign: set[bytes] = field(default_factory=set)
+    """Certificates from across the border."""
     compiled: Any = field(
         default_factory=lambda: SimpleNamespace(
-            graph=SimpleNamespace(states={}), lists={}, by_key={}, book=SimpleNamespace(complete=tuple)
+            graph=SimpleNamespace(states={}), lists={}, by_key={}, book=SimpleNamespace(complete=tuple, problems=())
         )
     )
 
@@ -98,7 +99,17 @@ class FakeSnapshot:
         accepted = code == "ok"
         level = self.level if accepted else 0
         issued = at - timedelta(minutes=1)
-        return Verdict(accepted, code, "", "", at, self.hash, domain=self.domain, level=level, status_issued_at=issued)
+        return Verdict(
+            accepted,
+            code,
+            "",
+            "",
+            at,
+            self.hash,
+            domain="hk" if leaf in self.foreign else "gd",
+            level=level,
+            status_issued_at=issued,
+        )
 
 
 @dataclass

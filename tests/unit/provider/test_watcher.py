@@ -13,6 +13,7 @@ from ca_bridge.provider.watcher import EVERY, LEASE_SECONDS, Round, Watcher
 from ca_bridge.store import Box
 from ca_bridge.trust.rules import Levels
 from ca_bridge.types import IdentifierType, Way
+from ca_bridge.verdict.cuts import Settled
 from tests.parts.bridge import LEAF, Bridge, FakeSnapshot
 
 
@@ -247,3 +248,68 @@ def test_the_watching_process_stops_when_told(bridge: Bridge):
     stop.set()
     thread.join(20)
     assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("hours", "ended"), [(0.3, set()), (5, {"hk"}), (30, {"hk", "gd high"}), (73, {"hk", "gd high", "gd low"})]
+)
+def test_a_falling_rung_ends_what_it_no_longer_allows(bridge: Bridge, watcher: Watcher, hours: float, ended: set[str]):
+    """At `day` sessions from across the border, at `days` those above level 2, on `closed` all; told to Keycloak."""
+    sessions = bridge.parts.services.sessions
+    bridge.source.snapshot = FakeSnapshot(foreign={LEAF + number_of(0).encode()})
+    live = {"hk": sign_in(bridge, 0), "gd high": sign_in(bridge, 1, level=3), "gd low": sign_in(bridge, 2, level=2)}
+    watcher.tick()
+    assert all(sessions.by_sid(one.sid) for one in live.values())
+    bridge.ladder.cut(hours=hours)
+    bridge.clock.forward(10)
+    watcher.tick()
+    assert {name for name, one in live.items() if sessions.by_sid(one.sid) is None} == ended
+    assert len(bridge.realm.logouts) == len(ended)
+
+
+def test_a_live_session_has_the_rung_of_now(bridge: Bridge, watcher: Watcher):
+    """It falls and rises with the node's: each change is judged at the next round, and the next token says so."""
+    session = sign_in(bridge, level=2)
+    for hours, rung in ((0.0, "fresh"), (2.0, "near"), (5.0, "day"), (30.0, "days"), (0.0, "fresh")):
+        bridge.ladder.cut(hours=hours)
+        bridge.clock.forward(10)
+        watcher.tick()
+        now = bridge.parts.services.sessions.by_sid(session.sid)
+        assert now is not None
+        assert now.rung == rung
+
+
+def test_a_session_above_the_rung_opens_nothing_before_the_watcher_comes(bridge: Bridge):
+    """Single sign-on asks again: a session of level 3 at a node that is cut off for a day ends when it is used."""
+    client = bridge.browser()
+    bridge.code(client)
+    bridge.ladder.cut(hours=30)
+    assert "/sign-in/" in bridge.authorize(client).location
+    assert len(bridge.realm.logouts) == 1
+
+
+def test_without_trusted_time_no_session_goes_on(bridge: Bridge, watcher: Watcher):
+    """Nothing can be judged at no time: sessions end, with the code of the ladder."""
+    session = sign_in(bridge)
+    watcher.tick()
+    bridge.ladder.code = "trust.time"
+    bridge.clock.forward(10)
+    watcher.tick()
+    assert bridge.parts.services.sessions.by_sid(session.sid) is None
+
+
+def test_sign_ins_of_a_cut_are_settled_when_the_line_is_back(bridge: Bridge, watcher: Watcher):
+    """Not while it is cut, and by a snapshot that was looked at after the time that says so: a round later."""
+    settled: list[object] = []
+
+    class Journal:
+        def settle(self, snapshot: object, at: object, limit: int) -> Settled:
+            settled.append((snapshot, at))
+            return Settled(1, 0)
+
+    object.__setattr__(bridge.parts.services, "cuts", Journal())
+    for hours, count in ((0, 0), (0, 1), (1, 1), (0.06, 1), (0, 1), (0, 2)):
+        bridge.ladder.cut(hours=hours)
+        bridge.clock.forward(10)
+        watcher.tick()
+        assert len(settled) == count

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ca_bridge.errors import LANGUAGES
+from ca_bridge.errors import LANGUAGES, CrosshallError, StoreError
 from ca_bridge.policy.rungs import Rung
 from ca_bridge.policy.trusted_time import TrustedTime
+from ca_bridge.types import Verdict
 from ca_bridge.web.language import locale
 from ca_bridge.web.line import words_of
 from tests.unit.web.hall import LI, START, Authority, Hall, code_of, make_hall, session_of
@@ -112,3 +113,39 @@ def test_certificates_are_judged_at_trusted_now(city: Hall):
     visitor.token(visitor.begin().id, city.snapshots.authorities[0].issue("李", LI))
     assert set(seen) == {START + timedelta(days=3)}
     assert session_of(visitor).checked_at == START
+
+
+class Noted:
+    """A journal of cuts that remembers who was noted."""
+
+    def __init__(self, fault: CrosshallError | None = None) -> None:
+        self.leaves: list[bytes] = []
+        self.fault = fault
+
+    def note(self, _snapshot: object, leaf: bytes, verdict: Verdict) -> None:
+        if self.fault:
+            raise self.fault
+        assert verdict.accepted
+        self.leaves.append(leaf)
+
+
+@pytest.mark.parametrize(("minutes", "noted"), [(0, 0), (3, 0), (4, 1), (20, 1), (300, 1)])
+def test_sign_ins_of_a_cut_are_noted(city: Hall, minutes: float, noted: int):
+    """From the first minutes on, before the rung falls: what was revoked in them was not known here either."""
+    journal = Noted()
+    object.__setattr__(city.services, "cuts", journal)
+    city.ladder.cut(minutes=minutes)
+    visitor = city.browser()
+    visitor.token(visitor.begin().id, city.snapshots.authorities[0].issue("李", LI))
+    assert session_of(visitor) is not None
+    assert len(journal.leaves) == noted
+
+
+def test_what_cannot_be_noted_does_not_sign_in(city: Hall):
+    """The disk is full during a cut: a page with the code, no session."""
+    object.__setattr__(city.services, "cuts", Noted(StoreError("store.full", "no space")))
+    city.ladder.cut(hours=1)
+    visitor = city.browser()
+    page = visitor.token(visitor.begin().id, city.snapshots.authorities[0].issue("李", LI))
+    assert code_of(page.text) == "store.full"
+    assert session_of(visitor) is None
