@@ -19,10 +19,12 @@ class Authority:
 
     profile: Profile
     certificates: tuple[Certificate, ...]
+    crl_issuers: tuple[Certificate, ...] = ()
+    """Certificates of the other keys that the profile lists for CRLs (`status.crl_issuers`)."""
 
     def signers(self) -> Iterator[Certificate]:
         """Those whose keys may sign CRLs (RFC 5280 §6.3.3 (f))."""
-        for certificate in self.certificates:
+        for certificate in (*self.certificates, *self.crl_issuers):
             if certificate.key_usage is None or KeyUsage.CRL_SIGN in certificate.key_usage:
                 yield certificate
 
@@ -36,7 +38,8 @@ def authorities(bundle: Bundle) -> tuple[Authority, ...]:
     for profile in bundle.profiles.values():
         own = tuple(certificate for certificate in unique if certificate.spki_sha256 in profile.keys)
         if own:
-            found.append(Authority(profile, own))
+            others = tuple(c for c in unique if c.spki_sha256 in profile.status.crl_issuers)
+            found.append(Authority(profile, own, others))
     return tuple(found)
 
 

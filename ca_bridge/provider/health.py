@@ -92,6 +92,9 @@ class Health:
         if self._services.snapshots.problem:
             # the snapshot before it stays in force, but what is new – refusals above all – is not
             yield "trust.bundle"
+        if snapshot.compiled.book.problems:
+            # an older CRL may be in force in the place of one that nobody could read
+            yield "trust.crl"
         if any(currency.stale(time.now) for currency in self.crls(snapshot)):
             yield "trust.stale_crl"
 

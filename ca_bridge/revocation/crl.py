@@ -48,7 +48,10 @@ class CrlSet:
 
     @staticmethod
     def of(crls: Iterable[Crl]) -> CrlSet:
-        """The set of those CRLs that may be used at all."""
+        """The set of those CRLs that may be used at all.
+
+        Newer is what has the later thisUpdate: real national CRLs all say crlNumber 0, and some say none.
+        """
         complete: dict[Normalised, list[Crl]] = {}
         deltas: dict[Normalised, list[Crl]] = {}
         for crl in sorted(crls, key=lambda c: (c.this_update, c.number or 0), reverse=True):
@@ -60,12 +63,16 @@ class CrlSet:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question: the certificate, its issuer's key, the time, and how long after nextUpdate a CRL still counts."""
+    """One question: the certificate, its issuer's key, the time, and how long after nextUpdate a CRL still counts.
+
+    `numbered`: a CRL without the crlNumber that RFC 5280 §5.2.3 asks of it only revokes, and makes nothing good.
+    """
 
     certificate: Certificate
     issuer_spki: bytes
     at: datetime
     grace: timedelta = timedelta(0)
+    numbered: bool = False
 
 
 def crl_status(query: Query, crls: CrlSet, signers: Signers, *, verified: dict[tuple[str, bytes, str], bool]) -> Status:
@@ -151,7 +158,7 @@ class _Walk:
         elif top.next_update is None or self._query.at > shifted(top.next_update, self._query.grace):
             until = "without nextUpdate" if top.next_update is None else f"valid to {top.next_update.isoformat()}"
             self._stale = Status(Kind.STALE, f"CRL {until}", top.this_update, top.next_update)
-        else:
+        elif not (self._query.numbered and crl.unnumbered):
             self._mask |= covered
             self._oldest = min(self._oldest or top.this_update, top.this_update)
             self._earliest = min(self._earliest or top.next_update, top.next_update)

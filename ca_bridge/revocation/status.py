@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
-from ca_bridge.errors import RevocationError
+from ca_bridge.asn1 import oids
+from ca_bridge.asn1.certificate import Certificate
+from ca_bridge.errors import PathError, RevocationError
 
 FUTURE_SKEW = timedelta(seconds=60)
 """How far a thisUpdate may lie ahead of the time of validation."""
@@ -57,6 +59,18 @@ def shifted(moment: datetime, by: timedelta) -> datetime:
         return moment + by
     except OverflowError:
         return _LAST if by > timedelta(0) else _FIRST
+
+
+def says_no_status(certificate: Certificate, depth: int) -> bool:
+    """Whether it says noRevAvail: its CA will never say anything of its status. A CA certificate may not (RFC 9608 §4).
+
+    Raises PathError `path.no_status_ca`.
+    """
+    if oids.NO_REV_AVAIL not in certificate.extensions:
+        return False
+    if certificate.is_ca:
+        raise PathError("path.no_status_ca", "noRevAvail in a CA certificate", clause="RFC 9608 §4", depth=depth)
+    return True
 
 
 UNKNOWN = Status(Kind.UNKNOWN, "no CRL covers this certificate")

@@ -120,13 +120,18 @@ class CertificateType(Model):
 class Status(Model):
     """How the status of this CA's certificates is learnt."""
 
-    source: Literal["crl"] = "crl"
+    source: Literal["crl", "ocsp"] = "crl"
+    """`ocsp`: the responders are asked about a holder's certificate at a sign-in; of a CA across the border never."""
+    crl_issuers: tuple[Sha256, ...] = Field(default=(), max_length=16)
+    """Keys that sign CRLs of this CA's certificates beside its own: indirect CRLs, a key for CRLs alone."""
+    no_rev_avail_seconds: int = Field(default=0, ge=0, le=30 * 86400)
+    """A holder's certificate that says noRevAvail (RFC 9608) needs no status when it lives no longer; 0: it does."""
     grace_seconds: int = Field(default=0, ge=0, le=30 * 86400)
     """How long after nextUpdate a CRL still counts, in seconds."""
     fetch: tuple[Address, ...] = Field(default=(), max_length=64)
     """Addresses of CRLs and delta CRLs that the fetcher keeps fresh; no other is ever asked for."""
     ocsp: tuple[Address, ...] = Field(default=(), max_length=8)
-    """Responders that the fetcher asks about CA certificates this CA issued; never about a person's."""
+    """Responders asked about CA certificates this CA issued; about a person's only with `source = "ocsp"`."""
     certificates: tuple[Address, ...] = Field(default=(), max_length=64)
     """Addresses of CA certificates (AIA caIssuers), kept as candidates for the province; nothing trusts them."""
     private: tuple[Network, ...] = Field(default=(), max_length=16)
@@ -137,6 +142,12 @@ class Status(Model):
     """Of the CertID in requests: every responder knows sha1 (RFC 6960 §4.3), where it protects nothing."""
     ocsp_nonce: Literal["required", "optional"] = "optional"
     """Whether an answer without our nonce counts; when it does, only by its age (RFC 9654 §2.1)."""
+
+    @model_validator(mode="after")
+    def _asks_somebody(self) -> Status:
+        if self.source == "ocsp" and not self.ocsp:
+            raise ValueError("source is ocsp, and no responder is listed")
+        return self
 
 
 class Profile(Model):

@@ -18,6 +18,7 @@ from ca_bridge.trust.lists import ListEntry
 from ca_bridge.trust.profile import Profile
 from ca_bridge.trust.rules import Denial, Levels
 from ca_bridge.verdict.candidates import Candidate, Denied, build
+from ca_bridge.verdict.crl_issuers import listed_keys, only_crl_issuer
 from ca_bridge.verdict.graph import Graph, compile_graph
 from ca_bridge.verdict.status import StatusBook
 
@@ -71,7 +72,7 @@ def compile_all(bundle: Bundle) -> Compiled:
         inhibit_any_policy=policy.inhibit_any_policy,
         max_intermediates=policy.max_intermediates,
     )
-    graph = compile_graph(bundle.anchors, bundle.certificates, inputs, sm2_id)
+    graph = compile_graph(bundle.anchors, _authorities(bundle), inputs, sm2_id)
     lists, faults = _list_states(bundle, sm2_id)
     every = [*(s for states in graph.states.values() for s in states), *(e.state for es in lists.values() for e in es)]
     parents: dict[str, State] = {}
@@ -87,7 +88,14 @@ def compile_all(bundle: Bundle) -> Compiled:
         graph=graph,
         lists=lists,
         by_key=by_key,
-        book=StatusBook(bundle.crls, by_key, sm2_id, _by_key(graph, lists)),
+        book=StatusBook(
+            bundle.crls,
+            by_key,
+            sm2_id,
+            _by_key(graph, lists),
+            certificates=bundle.certificates,
+            problems=bundle.problems,
+        ),
         denials=bundle.denials,
         levels=bundle.levels,
         sm2_id=sm2_id,
@@ -104,8 +112,22 @@ def with_status(compiled: Compiled, bundle: Bundle, overlay: Overlay) -> Compile
     """The same graph with the overlay's status data beside the bundle's; newer CRLs of a scope win, revoked wins."""
     states = _by_key(compiled.graph, compiled.lists)
     crls = [*bundle.crls, *overlay.crls.values()]
-    book = StatusBook(crls, compiled.by_key, compiled.sm2_id, states, overlay.responses.values())
+    book = StatusBook(
+        crls,
+        compiled.by_key,
+        compiled.sm2_id,
+        states,
+        overlay.responses.values(),
+        certificates=bundle.certificates,
+        problems=(*bundle.problems, *overlay.problems),
+    )
     return replace(compiled, book=book, problems=(*compiled.problems, *overlay.problems))
+
+
+def _authorities(bundle: Bundle) -> list[Certificate]:
+    """What paths are made of: not the certificates that are there to sign CRLs only."""
+    listed = listed_keys(bundle.profiles.values())
+    return [certificate for certificate in bundle.certificates if not only_crl_issuer(certificate, listed)]
 
 
 def _by_key(graph: Graph, lists: Mapping[Normalised, tuple[ListState, ...]]) -> Mapping[str, list[State]]:

@@ -97,6 +97,9 @@ def _reached(paths: Paths, certificate: Certificate) -> Iterator[Finding]:
     name = certificate.subject.normalised
     if any(s.issuer.normalised == name for s in paths.by_key.get(certificate.spki_sha256, ())) and certificate.is_ca:
         return  # its name and key are reached, by this certificate or by a better one
+    vouched = paths.snapshot.compiled.book.crl_issuers.get(certificate.spki_sha256, ())
+    if any(issuer.certificate == certificate for issuer in vouched):
+        return  # it signs CRLs, and no path has to go through it
     states = paths.signers[certificate.sha256]
     if not states:
         same_name = paths.snapshot.compiled.graph.states.get(certificate.issuer.normalised, ())

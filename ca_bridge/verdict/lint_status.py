@@ -59,7 +59,10 @@ def findings(snapshot: Snapshot, now: datetime, crl_left: timedelta | None) -> I
 
 def lists_of(snapshot: Snapshot, crls: Iterable[Crl], issuer: Issuer) -> list[Crl]:
     """Those of `crls` that speak for this CA: of its name and signed by its key, or by one that its profile allows."""
-    return [crl for crl in crls if crl.issuer.normalised == issuer.name and _signed(snapshot, crl, issuer)]
+    crls = tuple(crls)
+    own = [crl for crl in crls if crl.issuer.normalised == issuer.name and _signed(snapshot, crl, issuer)]
+    own += [crl for crl in crls if crl not in own and _by_listed(snapshot, crl, issuer)]
+    return own
 
 
 def issuers(snapshot: Snapshot) -> list[Issuer]:
@@ -96,20 +99,28 @@ def _signed(snapshot: Snapshot, crl: Crl, issuer: Issuer) -> bool:
     for key in () if profile is None else profile.keys:
         if key != issuer.key and key in compiled.parents:
             keys[key] = compiled.parents[key].spki
-    for key, spki in keys.items():
-        try:
-            signatures.verify(
-                spki,
-                crl.signature_algorithm,
-                crl.signature_parameters,
-                crl.tbs,
-                crl.signature,
-                sm2_id=compiled.sm2_id(key),
-            )
-        except CrosshallError:
-            continue
-        return True
+    return any(_verifies(snapshot, crl, key, spki) for key, spki in keys.items())
+
+
+def _by_listed(snapshot: Snapshot, crl: Crl, issuer: Issuer) -> bool:
+    """By a CRL issuer that the CA's profile lists."""
+    compiled = snapshot.compiled
+    profile = compiled.by_key.get(issuer.key)
+    for key in () if profile is None else profile.status.crl_issuers:
+        for found in compiled.book.crl_issuers.get(key, ()):
+            same = found.certificate.subject.normalised == crl.issuer.normalised
+            if same and _verifies(snapshot, crl, key, found.certificate.spki):
+                return True
     return False
+
+
+def _verifies(snapshot: Snapshot, crl: Crl, key: str, spki: bytes) -> bool:
+    oid, parameters = crl.signature_algorithm, crl.signature_parameters
+    try:
+        signatures.verify(spki, oid, parameters, crl.tbs, crl.signature, sm2_id=snapshot.compiled.sm2_id(key))
+    except CrosshallError:
+        return False
+    return True
 
 
 def _dates(

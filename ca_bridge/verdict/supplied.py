@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from ca_bridge.asn1 import oids
 from ca_bridge.asn1.certificate import Certificate
 from ca_bridge.asn1.crl import Crl
 from ca_bridge.asn1.extensions import KeyUsage
@@ -24,7 +23,7 @@ from ca_bridge.path.state import Anchor, Inputs
 from ca_bridge.path.validate import DEFAULT_SM2_ID
 from ca_bridge.revocation.crl import CrlSet, Query, crl_status
 from ca_bridge.revocation.ocsp import OcspQuery, ocsp_status
-from ca_bridge.revocation.status import Kind, Status, failure
+from ca_bridge.revocation.status import Kind, Status, failure, says_no_status
 from ca_bridge.verdict.leaf import check_purpose
 
 Revocation = Literal["require", "if-available", "off"]
@@ -99,13 +98,12 @@ class _Validation:
         path = found.outcome.path
         for depth in range(len(path) - 1, -1, -1):
             certificate = path[depth]
-            if oids.NO_REV_AVAIL in certificate.extensions:
-                _check_no_status(certificate, depth)
-                continue
+            silent = says_no_status(certificate, depth)
             status = self._status(certificate, path[depth + 1 :], found.anchor)
             if status.kind is Kind.GOOD or (status.kind is Kind.UNKNOWN and mode == "if-available"):
                 continue
-            raise failure(status, depth)
+            if not silent or status.kind is Kind.REVOKED:  # whoever revoked it all the same has said "no"
+                raise failure(status, depth)
 
     def _status(self, certificate: Certificate, above: tuple[Certificate, ...], anchor: Anchor) -> Status:
         issuer = above[0] if above else anchor.certificate
@@ -124,7 +122,8 @@ class _Validation:
 
     def _by_crl(self, certificate: Certificate, spki: bytes, anchor: Anchor, *, allowed: bool) -> Status:
         signers = _Signers(self, anchor, spki, allowed=allowed)
-        return crl_status(Query(certificate, spki, self._supplied.at), self._crls, signers, verified=self._verified)
+        query = Query(certificate, spki, self._supplied.at, numbered=True)
+        return crl_status(query, self._crls, signers, verified=self._verified)
 
     def candidates(self, name: Name) -> Iterable[Certificate]:
         """Certificates of a name whose keys may sign CRLs."""
@@ -182,9 +181,3 @@ def _own_crl_issuer(certificate: Certificate) -> bool:
 
 def _signs_crls(certificate: Certificate) -> bool:
     return certificate.key_usage is None or KeyUsage.CRL_SIGN in certificate.key_usage
-
-
-def _check_no_status(certificate: Certificate, depth: int) -> None:
-    """RFC 9608 §4: an end-entity certificate that says noRevAvail has no status; a CA certificate may not say so."""
-    if certificate.is_ca:
-        raise PathError("path.no_status_ca", "noRevAvail in a CA certificate", clause="RFC 9608 §4", depth=depth)

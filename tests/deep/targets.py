@@ -16,7 +16,6 @@ from cryptography.x509 import ocsp as cryptography_ocsp
 
 from ca_bridge.asn1 import certificate as certificates
 from ca_bridge.asn1 import checked_extensions
-from ca_bridge.asn1 import checked_extensions
 from ca_bridge.asn1 import crl as crls
 from ca_bridge.asn1 import ocsp as responses
 from ca_bridge.asn1.general_names import DIRECTORY, DNS, IP, MAIL, URI, GeneralName, NameConstraints

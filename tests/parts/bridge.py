@@ -76,8 +76,7 @@ class FakeSnapshot:
     asserts: tuple[IdentifierType, ...] = tuple(IdentifierType)
     faults: set[bytes] = field(default_factory=set)
     policy: TrustPolicy = field(default_factory=TrustPolicy)
-    foreign: set[bytes] = field(default_factory=set)
-    """Certificates from across the border."""
+    domain: str = "gd"
     compiled: Any = field(
         default_factory=lambda: SimpleNamespace(
             graph=SimpleNamespace(states={}), lists={}, by_key={}, book=SimpleNamespace(complete=tuple, problems=())
@@ -99,17 +98,7 @@ class FakeSnapshot:
         accepted = code == "ok"
         level = self.level if accepted else 0
         issued = at - timedelta(minutes=1)
-        return Verdict(
-            accepted,
-            code,
-            "",
-            "",
-            at,
-            self.hash,
-            domain="hk" if leaf in self.foreign else "gd",
-            level=level,
-            status_issued_at=issued,
-        )
+        return Verdict(accepted, code, "", "", at, self.hash, domain=self.domain, level=level, status_issued_at=issued)
 
 
 @dataclass

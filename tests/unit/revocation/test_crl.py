@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from cryptography import x509
@@ -91,13 +91,33 @@ def test_an_issuer_without_crl_sign_says_nothing_when_it_binds() -> None:
         assert (validate(supplied).found is not None) is wanted
 
 
-def test_a_crl_without_number_is_unusable() -> None:
-    """§5.2.3: every CRL has a number, and it is not critical."""
-    builder = (
-        x509.CertificateRevocationListBuilder().issuer_name(ROOT.subject).last_update(NOW - DAY).next_update(NOW + DAY)
-    )
-    for made in (builder, builder.add_extension(x509.CRLNumber(1), critical=True)):
+def bare(*serials: int, issued: datetime = NOW - DAY) -> x509.CertificateRevocationListBuilder:
+    """A CRL of the root without any extension."""
+    made = x509.CertificateRevocationListBuilder().issuer_name(ROOT.subject).last_update(issued)
+    for serial in serials:
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(issued).build()
+        made = made.add_revoked_certificate(entry)
+    return made.next_update(NOW + DAY)
+
+
+def test_a_crl_with_extensions_has_a_number_and_it_is_not_critical() -> None:
+    """§5.2.3: without one it makes nothing good, and revokes all the same; a critical one is not understood."""
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(ROOT.key.public_key())
+    unnumbered = bare().add_extension(identifier, critical=False)
+    critical = bare().add_extension(x509.CRLNumber(1), critical=True)
+    for made in (unnumbered, critical):
         assert code(made.sign(ROOT.key, hashes.SHA256())) == "revocation.unknown"
+    revoking = bare(SERIAL).add_extension(identifier, critical=False)
+    assert code(revoking.sign(ROOT.key, hashes.SHA256())) == "revocation.revoked"
+
+
+def test_lists_without_extensions_are_ordered_by_time() -> None:
+    """A list of the first version, or bare, has no place for a number: the later thisUpdate is in force."""
+    key, digest = ROOT.key, hashes.SHA256()
+    older, newer = bare(SERIAL).sign(key, digest), bare(issued=NOW - DAY / 2).sign(key, digest)
+    assert code(newer) == "ok"
+    assert code(older, newer) == "ok"
+    assert code(bare().sign(key, digest), bare(SERIAL, issued=NOW - DAY / 2).sign(key, digest)) == "revocation.revoked"
 
 
 @pytest.mark.parametrize("wrong", ["key", "name"])
