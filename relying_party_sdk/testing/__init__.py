@@ -11,5 +11,17 @@ from relying_party_sdk.testing.browser import Browser, Page
 from relying_party_sdk.testing.faults import Fault
 from relying_party_sdk.testing.personas import CITIZEN, OFFICER, OPERATOR, Persona
 from relying_party_sdk.testing.provider import FakeProvider
+from relying_party_sdk.testing.signin import SignInFailed, sign_in_as
 
-__all__ = ["CITIZEN", "OFFICER", "OPERATOR", "Browser", "FakeProvider", "Fault", "Page", "Persona"]
+__all__ = [
+    "CITIZEN",
+    "OFFICER",
+    "OPERATOR",
+    "Browser",
+    "FakeProvider",
+    "Fault",
+    "Page",
+    "Persona",
+    "SignInFailed",
+    "sign_in_as",
+]
