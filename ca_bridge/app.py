@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import secrets
@@ -16,11 +17,14 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from ca_bridge import web
+from ca_bridge.ceremony.journal import OUTBOX, Journal
 from ca_bridge.ceremony.services import PersonKeys, Services, Snapshots
+from ca_bridge.crypto.between import NodeKeys, read_node_keys
 from ca_bridge.errors import ConfigError, CrosshallError
 from ca_bridge.identity.keys import PersonKeys as NodePersonKeys
 from ca_bridge.policy.trusted_time import FILE, TimeSource, TrustedTime
 from ca_bridge.provider import front, logs
+from ca_bridge.provider.hall_logout import HallTeller
 from ca_bridge.provider.http import HttpClient
 from ca_bridge.provider.keys import SigningKeys, create_ring
 from ca_bridge.provider.logout import LogoutSender
@@ -74,6 +78,8 @@ def build(
     create_ring(folder / "signing", clock())
     keys = SigningKeys(folder / "signing", clock)
     sender: list[LogoutSender] = []
+    snapshots = snapshots or SnapshotSource(settings.node.bundle, clock, settings.node.state / "status")
+    node_keys = functools.cache(functools.partial(read_node_keys, folder))
 
     def deliver() -> int:
         return sender[0].deliver()
@@ -85,11 +91,13 @@ def build(
         sessions=Sessions(store, settings.bridge.session_seconds),
         people=People(store),
         releases=Releases(store),
-        snapshots=snapshots or SnapshotSource(settings.node.bundle, clock, settings.node.state / "status"),
+        snapshots=snapshots,
         person_keys=person_keys or _person_keys(folder / "master"),
         windows=WindowFiles(settings.node.state, clock),
         deliver_logouts=deliver,
         trusted=trusted or trusted_time(settings, clock),
+        node_keys=node_keys,
+        journal=_journal(settings, snapshots, node_keys, clock),
         recorder=_recorder(settings),
         cuts=Cuts(settings.node.state / CUTS, secrets.token_bytes),
     )
@@ -101,6 +109,21 @@ def build(
 def trusted_time(settings: Settings, clock: Clock = utc_now) -> TimeSource:
     """The node's trusted time; the province is its own source."""
     return TimeSource(settings.node.state / FILE, clock, own=settings.node.role == "province")
+
+
+def _journal(
+    settings: Settings, snapshots: Snapshots, keys: Callable[[], NodeKeys | None], clock: Clock
+) -> Journal | None:
+    if settings.node.role == "province":
+        return None
+    return Journal(
+        settings.node.state / OUTBOX,
+        settings.node.name,
+        keys=keys,
+        roster=lambda: snapshots.current().bundle.roster,
+        clock=clock,
+        random=secrets.token_bytes,
+    )
 
 
 def _recorder(settings: Settings) -> Recorder | None:
@@ -147,6 +170,9 @@ def run_watcher(settings: Settings, stop: threading.Event | None = None) -> None
     bring_up(settings)
     parts = build(settings)
     watcher = Watcher(parts.services, settings.bridge.keys / "signing")
+    # a thread of its own: a hall that does not answer must not keep revocations waiting
+    teller = threading.Thread(target=_tell_halls, args=(parts.services, settings, stop), name="halls")
+    teller.start()
     while not stop.is_set():
         try:
             done = watcher.tick()
@@ -158,10 +184,24 @@ def run_watcher(settings: Settings, stop: threading.Event | None = None) -> None
             # Without a watcher no revocation ends anything: it goes on, whatever one tick met.
             _log.exception("watcher", extra={"code": "run.fault"})
         stop.wait(settings.bridge.rejudge_seconds)
+    teller.join()
     try:
         watcher.stop()
     except CrosshallError as error:
         _log.warning("watcher stopped without giving its lock back", extra={"code": error.code})
+
+
+def _tell_halls(services: Services, settings: Settings, stop: threading.Event) -> None:
+    """Tell other halls of sign-outs until `stop`."""
+    told = HallTeller(services, HttpClient(settings.sync.ca_file))
+    while not stop.is_set():
+        try:
+            told.deliver()
+        except CrosshallError as error:
+            _log.error("halls not told", extra={"code": error.code, "detail": error.detail})
+        except Exception:
+            _log.exception("halls not told", extra={"code": "run.fault"})
+        stop.wait(min(settings.bridge.rejudge_seconds, 5))
 
 
 def environment_settings() -> Settings:

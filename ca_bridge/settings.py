@@ -54,6 +54,8 @@ class Bridge(_Section):
     """Origin of the local signer on the person's machine."""
     session_seconds: int = Field(default=8 * 3600, ge=60)
     """How long a sign-in lasts at the most."""
+    abroad_seconds: int = Field(default=8 * 3600, ge=60, le=8 * 3600)
+    """How old a sign-in at another hall may be to count here; never more than `session_seconds`."""
     rejudge_seconds: int = Field(default=10, ge=1)
     """How often changed trust data and pending logouts are looked at."""
     rate_per_minute: int = Field(default=120, ge=1)
@@ -118,6 +120,10 @@ class Front(_Section):
     """TLS certificate with its chain: for the hall, Keycloak and, by wildcard, the certificate host."""
     certificate_key: Path = Path("tls/server.key")
     """Its key, mode 0600."""
+    ca_file: Path | None = None
+    """CA of that certificate when it is not a public one: Keycloak then trusts it for its own calls."""
+    upstreams: dict[str, str] = {}
+    """Host name → `address:port`: systems without a front of their own may share this one."""
     published: Path | None = None
     """Folder handed out below `/federation/` at the hall: the province's repository, or a city's mirror of it."""
 

@@ -32,6 +32,8 @@ class Way(StrEnum):
 
     TLS = "tls"
     TOKEN = "token"  # noqa: S105 - a way's name, not a secret
+    ABROAD = "abroad"
+    """By evidence of a token sign-in at another hall."""
 
 
 class Capacity(StrEnum):

@@ -14,7 +14,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ca_bridge.ceremony.transaction import Transaction, new_secret
+from ca_bridge.crypto.challenge import Challenge
 from ca_bridge.errors import CeremonyError
+from ca_bridge.store.links import Arrival
 from ca_bridge.types import Way
 
 if TYPE_CHECKING:
@@ -25,6 +27,43 @@ _CODE = "code"
 
 
 @dataclass(frozen=True, slots=True)
+class Signed:
+    """A challenge with a browser's key in it, and the person's signature over it: what other halls can check afresh."""
+
+    origin: str
+    transaction: str
+    nonce: str
+    expires: datetime
+    """Aware UTC, whole seconds."""
+    algorithm: str
+    signature: bytes = field(repr=False)
+    browser: Mapping[str, str]
+    """The browser's public key, as JWK members; its thumbprint is the challenge's `browser`."""
+
+    def challenge(self, key: str, browser: str) -> Challenge:
+        """What was signed, by the key whose hash is `key`. Raises CryptoError `crypto.challenge`."""
+        return Challenge(self.origin, self.transaction, self.nonce, key, self.expires, browser)
+
+    def pack(self) -> dict[str, Any]:
+        """As the store keeps it, and as it travels."""
+        return {
+            "origin": self.origin,
+            "transaction": self.transaction,
+            "nonce": self.nonce,
+            "expires": self.expires.isoformat(),
+            "algorithm": self.algorithm,
+            "signature": b64encode(self.signature).decode(),
+            "browser": dict(self.browser),
+        }
+
+    @classmethod
+    def unpack(cls, raw: Mapping[str, Any]) -> Signed:
+        """The inverse of `pack`, for what this hall packed itself."""
+        rest = {**raw, "expires": datetime.fromisoformat(raw["expires"]), "signature": b64decode(raw["signature"])}
+        return cls(**rest)
+
+
+@dataclass(frozen=True, slots=True)
 class Proven:
     """Possession of the key of `leaf` was proved at `at` (aware UTC), by `way`; `leaf` itself is not judged yet."""
 
@@ -32,6 +71,10 @@ class Proven:
     """DER, as it arrived."""
     way: Way
     at: datetime
+    signed: Signed | None = None
+    """Of the token way, when the browser has a key of its own: it may travel."""
+    arrival: Arrival | None = None
+    """Of another hall's evidence."""
 
 
 def issue(
@@ -56,9 +99,23 @@ def redeem(store: Store, tx: Transaction, code: str) -> Proven:
 
 def pack(proven: Proven) -> dict[str, Any]:
     """`proven` as the store keeps it."""
-    return {"leaf": b64encode(proven.leaf).decode(), "way": proven.way.value, "at": proven.at.isoformat()}
+    arrival = proven.arrival
+    return {
+        "leaf": b64encode(proven.leaf).decode(),
+        "way": proven.way.value,
+        "at": proven.at.isoformat(),
+        "signed": proven.signed.pack() if proven.signed else None,
+        "arrival": [arrival.node, arrival.handle, arrival.evidence] if arrival else None,
+    }
 
 
 def unpack(raw: Mapping[str, Any]) -> Proven:
     """The inverse of `pack`."""
-    return Proven(b64decode(raw["leaf"]), Way(raw["way"]), datetime.fromisoformat(raw["at"]))
+    signed, arrival = raw.get("signed"), raw.get("arrival")
+    return Proven(
+        b64decode(raw["leaf"]),
+        Way(raw["way"]),
+        datetime.fromisoformat(raw["at"]),
+        Signed.unpack(signed) if signed else None,
+        Arrival(*arrival) if arrival else None,
+    )

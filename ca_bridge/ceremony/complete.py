@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from ca_bridge.asn1.certificate import Certificate, parse_certificate
 from ca_bridge.ceremony import pending, transaction
 from ca_bridge.ceremony.codes import Proven
+from ca_bridge.ceremony.journal import entry
 from ca_bridge.ceremony.pending import Claim, Pending
 from ca_bridge.ceremony.services import Services
 from ca_bridge.ceremony.transaction import Transaction
@@ -224,6 +225,8 @@ def _signin(services: Services, judged: _Judged, person: str, capacity: Capacity
         subjects={
             sector: services.person_keys.subject(sector, person) for sector in attribute_sectors(services.windows())
         },
+        signed=judged.proven.signed.pack() if judged.proven.signed else None,
+        arrival=judged.proven.arrival,
     )
 
 
@@ -232,12 +235,15 @@ def _open(services: Services, tx: Transaction, state: Pending, signin: SignIn, s
     current = transaction.peek(services.store, tx.id, services.clock())
     if current.sid or current.refused:
         raise CeremonyError("ceremony.expired", "the sign-in ended before")
+    if services.journal is not None:
+        services.journal(entry(signin))  # before the session: no sign-in without its copy
     opened = services.sessions.open(signin, _own(services, session_secret, signin.person))
     try:
         transaction.mark_done(services.store, tx, opened.session.sid, services.clock())
     except CrosshallError:
         if not opened.renewed:
-            services.sessions.end_told(opened.session.sid)  # nothing half done: its cookie reaches nobody
+            # nothing half done: its cookie reaches nobody
+            services.sessions.end_told(opened.session.sid, halls=False)
         # one that was there before stays, and stays watched: Keycloak's session hangs on it
         raise
     _confirm(services, state, signin)
@@ -257,6 +263,8 @@ def _confirm(services: Services, state: Pending, signin: SignIn) -> None:
     """What this sign-in held before, for this same human, is proved now by the earlier credential."""
     accreditation = services.snapshots.current().profile(signin.ca).accreditation
     human = services.person_keys.human(signin.identity, signin.capacity)
+    if services.clock() - signin.auth_time > transaction.LIFETIME:
+        return  # what is confirmed stays so: hours-old evidence from another hall must not do it
     for claim in state.claims:
         if claim.human == human:
             services.people.confirm(claim.human, claim.accreditation, accreditation)

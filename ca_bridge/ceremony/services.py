@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from flask import Flask, current_app
 
+from ca_bridge.crypto.between import NodeKeys
 from ca_bridge.policy.trusted_time import TrustedTime
 from ca_bridge.registry import Window
 from ca_bridge.settings import Settings
 from ca_bridge.store import Store
+from ca_bridge.store.links import Links
 from ca_bridge.store.people import People
 from ca_bridge.store.releases import Releases
 from ca_bridge.store.sessions import Sessions
@@ -69,11 +71,20 @@ class Services:
     the watcher tries again. Call it after `sessions.end` where the next step needs the end to have happened there."""
     trusted: Callable[[], TrustedTime]
     """The node's trusted time and rung, now: certificates are judged at it. Sessions and tokens run on `clock`."""
+    node_keys: Callable[[], NodeKeys | None] = lambda: None
+    """This node's own keys, by which it speaks to others; None: it stands alone. Raises ConfigError."""
+    journal: Callable[[Mapping[str, Any]], None] | None = None
+    """Keeps a sealed copy of each sign-in for the province (`ceremony.journal`); None: none. Raises StoreError."""
     random: Callable[[int], bytes] = secrets.token_bytes
     recorder: Callable[[Snapshot, bytes, Verdict], None] | None = None
     """Keeps each verdict of a sign-in (`verdict.evidence.Recorder`); None: none is kept. Raises StoreError."""
     cuts: Cuts | None = None
     """Keeps the sign-ins made while the line is cut, to be judged again; None: a node that is its own source."""
+
+    @property
+    def links(self) -> Links:
+        """Links between sessions here and at other halls."""
+        return Links(self.store)
 
     @property
     def root(self) -> str:

@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ca_bridge.asn1.certificate import Certificate, parse_pem
-from ca_bridge.ceremony.codes import Proven
+from ca_bridge.ceremony.codes import Proven, Signed
 from ca_bridge.ceremony.transaction import Transaction, new_secret
 from ca_bridge.crypto import challenge as challenges
-from ca_bridge.crypto import cms, signatures
+from ca_bridge.crypto import cms, jwk, signatures
 from ca_bridge.errors import CeremonyError
 from ca_bridge.types import Way
 
@@ -46,6 +46,8 @@ class Asked:
     nonce: str
     expires: datetime
     """Aware UTC, whole seconds."""
+    browser: str = ""
+    """Thumbprint of the browser's key; empty when it gave none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,24 @@ class Proof:
     """base64url."""
 
 
-def ask(store: Store, tx: Transaction, origin: str, now: datetime, *, secret: Callable[[], str] = new_secret) -> Asked:
-    """A new challenge for `tx`, in place of an earlier one, good until 60 s after `now` (aware UTC)."""
+def ask(
+    store: Store,
+    tx: Transaction,
+    origin: str,
+    now: datetime,
+    *,
+    browser: Any = None,
+    secret: Callable[[], str] = new_secret,
+) -> Asked:
+    """A new challenge for `tx`, in place of an earlier one, good until 60 s after `now` (aware UTC).
+
+    `browser`: the public key that the page made, as JWK, or None. Raises CryptoError `crypto.jwk`.
+    """
     expires = min(now + LIFETIME, tx.expires).replace(microsecond=0)
-    asked = Asked(origin, tx.id, secret(), expires)
-    store.put(_KIND, tx.id, {"origin": origin, "nonce": asked.nonce, "expires": expires.isoformat()}, expires)
+    key = None if browser is None else jwk.public_members(browser)
+    asked = Asked(origin, tx.id, secret(), expires, "" if key is None else jwk.thumbprint(key))
+    kept = {"origin": origin, "nonce": asked.nonce, "expires": expires.isoformat(), "browser": key}
+    store.put(_KIND, tx.id, kept, expires)
     return asked
 
 
@@ -89,21 +104,31 @@ def prove(store: Store, tx: Transaction, proof: Proof, sm2_id: Callable[[Certifi
     if asked is None:
         raise CeremonyError("ceremony.challenge", "no open challenge for this transaction")
     leaf = parse_pem(proof.certificate)
-    challenge = challenges.Challenge(
+    browser, signature = asked.get("browser"), _bytes(proof.signature)
+    signed = Signed(
         origin=asked["origin"],
         transaction=tx.id,
         nonce=asked["nonce"],
-        key=challenges.key_hash(leaf.spki),
         expires=datetime.fromisoformat(asked["expires"]),
+        algorithm=proof.algorithm,
+        signature=signature,
+        browser=browser or {},
     )
+    check_holder(signed, leaf, sm2_id, now)
+    return Proven(leaf.der, Way.TOKEN, now, signed if browser else None)
+
+
+def check_holder(signed: Signed, leaf: Certificate, sm2_id: Callable[[Certificate], str], now: datetime) -> None:
+    """Returns only if the holder of `leaf` signed this challenge, and it was open at `now`. Raises as `prove`."""
+    browser = jwk.thumbprint(signed.browser) if signed.browser else ""
+    challenge = signed.challenge(challenges.key_hash(leaf.spki), browser)
     # An ID is asked for only where one is hashed in: judging every certificate twice would cost for nothing.
-    hashes_it = proof.algorithm in ("SM2", cms.ALGORITHM) and signatures.key_kind(leaf.spki) == signatures.SM2
+    hashes_it = signed.algorithm in ("SM2", cms.ALGORITHM) and signatures.key_kind(leaf.spki) == signatures.SM2
     holder = sm2_id(leaf) if hashes_it else ""
-    if proof.algorithm == cms.ALGORITHM:
-        cms.check(challenge, leaf, _bytes(proof.signature), holder, now=now)
+    if signed.algorithm == cms.ALGORITHM:
+        cms.check(challenge, leaf, signed.signature, holder, now=now)
     else:
-        challenges.check(challenge, leaf.spki, _bytes(proof.signature), proof.algorithm, holder, now=now)
-    return Proven(leaf.der, Way.TOKEN, now)
+        challenges.check(challenge, leaf.spki, signed.signature, signed.algorithm, holder, now=now)
 
 
 def _bytes(text: str) -> bytes:

@@ -51,6 +51,8 @@ class SignInRequest:
     """A proof older than this (aware UTC) does not do: `prompt=login` or `max_age`."""
     languages: tuple[str, ...] = ()
     """`ui_locales`, as sent, in order of preference."""
+    hall: str = ""
+    """The node whose hall the person comes from, when a link said so; only ever a wish."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ def decide(verdict: Verdict, way: Way, wanted: int, levels: Levels, rung: Rung |
     ceiling = levels.ways.get(way)
     if ceiling is None:
         raise PolicyDenied("policy.way", f"no ceiling is set for {way}")
+    if way is Way.ABROAD:  # what travels is a token sign-in: it proves no more elsewhere than at home
+        ceiling = min(ceiling, levels.ways.get(Way.TOKEN, 0))
     online, offline = min(verdict.level, ceiling), CEILINGS[Rung(rung)]
     reached = min(online, offline)
     if reached >= wanted:

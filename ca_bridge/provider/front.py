@@ -28,6 +28,8 @@ REQUEST_ID = "X-Request-Id"
 RETRY_AFTER = "60"
 _NUMBER = re.compile(r"[A-Za-z0-9-]{8,64}")
 _STEPS = ("/authorize", "/sign-in/", "/c/", "/logout")
+_ABROAD = ("/abroad", "/abroad/sign", "/abroad/evidence")
+_SERVERS = ("/token", "/attributes", "/abroad/logout")
 _UNLOGGED = ("openid.health", "static")
 log = structlog.get_logger(__name__)
 
@@ -36,8 +38,8 @@ log = structlog.get_logger(__name__)
 class Rates:
     """Requests that one address may make in a minute, counted in each worker; refused ones count too.
 
-    Steps of a sign-in, and calls of `/token` and `/attributes` by strangers: who calls these with a good signature is a
-    server of the node or a window, for everybody, and is not held back.
+    Steps of a sign-in, and calls of `/token`, `/attributes` and `/abroad/logout` by strangers: who calls these with a
+    good signature is a server of a node or a window, for everybody, and is not held back.
     """
 
     limiter: MovingWindowRateLimiter
@@ -52,15 +54,15 @@ class Rates:
 
     def allow(self, path: str, address: str) -> bool:
         """Whether this request may go on; counts it when it is a step."""
-        if path.startswith(_STEPS):
+        if path.startswith(_STEPS) or path in _ABROAD:
             return self.limiter.hit(self.steps, "steps", _line(address))
-        if path in ("/token", "/attributes"):
+        if path in _SERVERS:
             return self.limiter.test(self.failures, path, _line(address))
         return True
 
     def failed(self, path: str, address: str) -> None:
         """Count a stranger's call."""
-        if path in ("/token", "/attributes"):
+        if path in _SERVERS:
             self.limiter.hit(self.failures, path, _line(address))
 
 
@@ -101,7 +103,7 @@ def install(app: Flask, services: Services) -> None:
         g.request_id = given if _NUMBER.fullmatch(given) else secrets.token_hex(16)
         if rates.allow(request.path, request.remote_addr or ""):
             return None
-        if request.path in ("/token", "/attributes"):
+        if request.path in _SERVERS:
             answer = jsonify(error="temporarily_unavailable", error_description="provider.rate")
             answer.status_code = 429
             return answer

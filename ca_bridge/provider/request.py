@@ -21,8 +21,9 @@ from ca_bridge.provider.client import RealmClient
 from ca_bridge.types import LEVELS, LOA_PREFIX
 
 PROMPTS = frozenset({"none", "login", "select_account", "consent"})
-_LIMITS = {"state": 2048, "nonce": 512, "claims": 4096, "ui_locales": 200, "acr_values": 500, "scope": 500}
+_LIMITS = {"state": 2048, "nonce": 512, "claims": 4096, "ui_locales": 200, "acr_values": 500, "scope": 500, "hall": 128}
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+_HALL = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)*")
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
 _LONGEST_AGE = 10 * 365 * 86400
 
@@ -86,6 +87,7 @@ def read_request(parameters: MultiDict[str, str], client: RealmClient, now: date
         level=wanted_level(parameters.get("acr_values", ""), parameters.get("claims", "")),
         fresh_after=_fresh_after(prompts, parameters.get("max_age"), now),
         languages=tuple(parameters.get("ui_locales", "").split()[:8]),
+        hall=hall if _HALL.fullmatch(hall := parameters.get("hall", "")) else "",
     )
     return Asked(request, silent="none" in prompts)
 

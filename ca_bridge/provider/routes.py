@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from ca_bridge.ceremony.services import Services
 from ca_bridge.ceremony.transaction import SignInRequest, begin, finish, new_secret
 from ca_bridge.errors import LANGUAGES, CrosshallError, ProviderError, catalogue
-from ca_bridge.provider import attributes, cookies
+from ca_bridge.provider import attributes, cookies, hall_logout
 from ca_bridge.provider.health import Health
 from ca_bridge.provider.keys import ALGORITHM, SigningKeys
 from ca_bridge.provider.request import Refused, check_client, read_request, safe_state
@@ -24,6 +24,7 @@ from ca_bridge.types import LEVELS, Session, loa
 
 JWKS_SECONDS = 60
 _STRANGERS = ("provider.bearer", "provider.token_form", "provider.token_signature")
+_STRANGE_HALLS = ("crypto.size", "crypto.jws", "abroad.unknown_hall", "abroad.logout")
 _log = logging.getLogger(__name__)
 
 
@@ -39,6 +40,7 @@ def blueprint(provider: Provider, keys: SigningKeys) -> Blueprint:
     bp.add_url_rule("/token", "token", routes.token, methods=["POST"])
     bp.add_url_rule("/logout", "logout", routes.logout, methods=["GET", "POST"])
     bp.add_url_rule("/attributes", "attributes", routes.attributes)
+    bp.add_url_rule("/abroad/logout", "abroad_logout", routes.abroad_logout, methods=["POST"])
     bp.add_url_rule("/health", "health", routes.health)
     return bp
 
@@ -187,6 +189,17 @@ class Routes:
             answer = _json_error(503, "temporarily_unavailable", error.code)
         answer.headers["Cache-Control"] = "no-store"
         return answer
+
+    def abroad_logout(self) -> Response:
+        """Another hall says which of its links are over: 204 when taken, known or not."""
+        try:
+            hall_logout.take(self._services, request.form.get("logout", ""))
+        except CrosshallError as error:
+            g.stranger = error.code in _STRANGE_HALLS
+            _log.warning("sign-out of another hall refused", extra={"code": error.code, "detail": error.detail})
+            entry = catalogue().get(error.code)
+            return _json_error(entry.status if entry else 500, "invalid_request", error.code)
+        return Response(status=204)
 
     def health(self) -> Response:
         """200 when people can sign in here, else 503 with the reasons."""

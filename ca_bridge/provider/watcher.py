@@ -16,16 +16,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ca_bridge.ceremony.services import Services
-from ca_bridge.errors import CrosshallError, IdentityError, PolicyDenied, StoreError
+from ca_bridge.errors import CrosshallError, FederationError, IdentityError, PolicyDenied, StoreError
 from ca_bridge.policy.levels import decide
 from ca_bridge.policy.rungs import admit
 from ca_bridge.policy.trusted_time import TrustedTime
 from ca_bridge.provider.keys import drop_old
 from ca_bridge.store import Store
+from ca_bridge.store.hall_logouts import HallQueue
+from ca_bridge.store.links import Links
 from ca_bridge.store.logouts import Logouts
 from ca_bridge.store.releases import Releases
 from ca_bridge.store.sessions import Holder, Recheck, Sessions
-from ca_bridge.types import Session, Verdict
+from ca_bridge.types import Session, Verdict, Way
 from ca_bridge.verdict.snapshot import Snapshot
 
 LOCK = "watcher"
@@ -136,7 +138,7 @@ def purge_all(store: Store, session_seconds: int, signing: Path, now: datetime) 
     """Remove everything whose time is over. Raises StoreError, ConfigError."""
     return Purged(
         sessions=Sessions(store, session_seconds).purge(now),
-        values=store.purge(now) + Logouts(store).purge(now),
+        values=store.purge(now) + Logouts(store).purge(now) + HallQueue(store).purge(now) + Links(store).purge(now),
         releases=Releases(store).purge(now),
         keys=drop_old(signing, now),
     )
@@ -214,6 +216,15 @@ def _judged_again(
     if not said <= set(snapshot.profile(verdict.ca).asserts):
         raise IdentityError("identity.not_allowed_to_assert", "the CA may not assert this type of number any more")
     admit(verdict, time.rung, snapshot.bundle.policy.offline, services.root)
+    if session.way is Way.ABROAD:
+        _still_a_hall(services, snapshot, session)
     # what the province now allows this certificate, by this way and on this rung, is no less than what the session says
     decide(verdict, session.way, session.level, snapshot.bundle.levels, time.rung)
     return verdict
+
+
+def _still_a_hall(services: Services, snapshot: Snapshot, session: Session) -> None:
+    """The hall whose evidence the session stands on still counts: one that was cut off takes its sign-ins along."""
+    node = snapshot.bundle.roster.find(services.links.source(session.sid))
+    if node is None or node.stage not in snapshot.bundle.policy.halls:
+        raise FederationError("abroad.unknown_hall", "the hall that the session came from was cut off")

@@ -18,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ca_bridge.errors import StoreError
+from ca_bridge.store import links
 from ca_bridge.store.box import Box
 from ca_bridge.store.items import Store
 from ca_bridge.store.logouts import queue
@@ -51,6 +52,10 @@ class SignIn:
     """Hash of the snapshot that judged the certificate; unknown: the watcher judges it again at once."""
     subjects: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Sector → subject, only of sectors whose windows may receive attributes (`registry.attribute_sectors`)."""
+    signed: Mapping[str, Any] | None = field(default=None, repr=False)
+    """The signed challenge that a browser's key belongs to: what may travel to another hall (`codes.Signed`)."""
+    arrival: links.Arrival | None = None
+    """Where the sign-in came from, when from another hall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,7 @@ class Holder:
 
     leaf: bytes = field(repr=False)
     identity: Identity = field(repr=False)
+    signed: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,17 @@ class Sessions:
                 connection.execute(sa.delete(session_subjects).where(session_subjects.c.sid == sid))
             for sector, subject in signin.subjects.items():
                 connection.execute(sa.insert(session_subjects).values(sid=sid, sector=sector, subject=subject))
+            if signin.arrival is not None:
+                links.arrive(
+                    connection,
+                    self._box,
+                    signin.arrival,
+                    sid=sid,
+                    certificate_key=signin.certificate_key,
+                    level=signin.level,
+                    auth_time=signin.auth_time,
+                    now=now,
+                )
         return Opened(_session(row, signin.subjects), secret, old is not None)
 
     def find(self, secret: str) -> Session | None:
@@ -198,10 +215,26 @@ class Sessions:
                 return 0
             return self._end_person(connection, row.person, reason)
 
-    def end_told(self, sid: str) -> bool:
-        """End this one session because Keycloak says so: nothing is queued. True when there was one."""
+    def end_told(self, sid: str, *, halls: bool = True) -> bool:
+        """End this one session because Keycloak says so: it is not told, other halls are. True when there was one.
+
+        `halls` False: of a sign-in that did not come about.
+        """
         with self._database.write() as connection:
+            links.ended(connection, self._box, [sid], self._clock(), tell=halls)
             return connection.execute(sa.delete(sessions).where(sessions.c.sid == sid)).rowcount == 1
+
+    def end_one(self, sid: str, reason: str) -> bool:
+        """End this one session, tell Keycloak by its `sid`, and other halls: for who may speak for this one only."""
+        now = self._clock()
+        with self._database.write() as connection:
+            row = self._row(connection, sessions.c.sid == sid, lock=True)
+            if row is None:
+                return False
+            links.ended(connection, self._box, [sid], now)
+            queue(connection, row.person, sid, reason, now)
+            connection.execute(sa.delete(sessions).where(sessions.c.sid == sid))
+        return True
 
     def purge(self, now: datetime) -> int:
         """Remove sessions whose time is over, each with a logout of its sid: what nobody watches must end there too."""
@@ -209,13 +242,18 @@ class Sessions:
             over = connection.execute(
                 sa.select(sessions.c.sid, sessions.c.person).where(sessions.c.expires <= now).with_for_update()
             ).all()
+            # the other hall's session has an end of its own
+            links.ended(connection, self._box, [row.sid for row in over], now, tell=False)
             for row in over:
                 queue(connection, row.person, row.sid, EXPIRED, now)
                 connection.execute(sa.delete(sessions).where(sessions.c.sid == row.sid))
         return len(over)
 
     def _end_person(self, connection: sa.Connection, person: str, reason: str) -> int:
-        queue(connection, person, "", reason, self._clock())
+        now = self._clock()
+        sids = connection.scalars(sa.select(sessions.c.sid).where(sessions.c.person == person)).all()
+        links.ended(connection, self._box, sids, now)
+        queue(connection, person, "", reason, now)
         return connection.execute(sa.delete(sessions).where(sessions.c.person == person)).rowcount
 
     def _one(self, condition: sa.ColumnElement[bool]) -> Session | None:
@@ -241,7 +279,12 @@ class Sessions:
 
     def _new_row(self, sid: str, secret: str, signin: SignIn, now: datetime) -> dict[str, Any]:
         box, key = Box.fresh()
-        holder = json.dumps({"leaf": base64.b64encode(signin.leaf).decode(), "identity": _dump(signin.identity)})
+        holder = {"leaf": base64.b64encode(signin.leaf).decode(), "identity": _dump(signin.identity)}
+        if signin.signed is not None:
+            holder["signed"] = dict(signin.signed)
+        ends = now + timedelta(seconds=self._seconds)
+        if signin.arrival is not None:  # no hall lengthens a sign-in that another one began
+            ends = min(ends, signin.auth_time + timedelta(seconds=self._seconds))
         return {
             "sid": sid,
             "secret": _hash(secret),
@@ -258,15 +301,15 @@ class Sessions:
             "rung": signin.rung,
             "snapshot": signin.snapshot,
             "created": now,
-            "expires": now + timedelta(seconds=self._seconds),
+            "expires": ends,
             "wrapped_key": self._box.seal(key, f"sessions|{sid}|key"),
-            "holder": box.seal(holder.encode(), f"sessions|{sid}|holder"),
+            "holder": box.seal(json.dumps(holder).encode(), f"sessions|{sid}|holder"),
         }
 
     def _unseal(self, row: Any) -> Holder:
         box = Box(self._box.open(row.wrapped_key, f"sessions|{row.sid}|key"))
         raw = json.loads(box.open(row.holder, f"sessions|{row.sid}|holder"))
-        return Holder(base64.b64decode(raw["leaf"]), _load(raw["identity"]))
+        return Holder(base64.b64decode(raw["leaf"]), _load(raw["identity"]), raw.get("signed"))
 
 
 def _hash(secret: str) -> str:

@@ -115,3 +115,33 @@ releases = sa.Table(
     sa.Column("attributes", sa.String(200), nullable=False),
     sa.Column("at", UtcTime, nullable=False, index=True),
 )
+
+links = sa.Table(
+    "links",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column(
+        "side", sa.String(8), nullable=False, comment="given: evidence of a session here; taken: a session by it"
+    ),
+    sa.Column("node", sa.String(128), nullable=False, comment="the other hall's"),
+    sa.Column("handle", sa.String(64), nullable=False, comment="SHA-256 of what both halls call the link"),
+    sa.Column("sid", sa.String(64), nullable=False, index=True),
+    sa.Column("certificate_key", sa.String(200), nullable=False),
+    sa.Column("level", sa.Integer, nullable=False),
+    sa.Column("auth_time", UtcTime, nullable=False),
+    sa.Column("at", UtcTime, nullable=False, index=True),
+    sa.Column("ended", UtcTime, nullable=True),
+    sa.Column("sealed", sa.LargeBinary, nullable=False, comment="the handle, and the evidence that was taken"),
+    sa.Index("ix_links_handle", "side", "node", "handle", unique=True),
+)
+
+hall_logouts = sa.Table(
+    "hall_logouts",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("node", sa.String(128), nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False, comment="the handle"),
+    sa.Column("queued", UtcTime, nullable=False),
+    sa.Column("due", UtcTime, nullable=False, index=True),
+    sa.Column("attempts", sa.Integer, nullable=False),
+)

@@ -5,6 +5,7 @@ language   which language, and the words
 pages      rendering; the page of every refusal
 hall       /, /sign-in/<tx> and what follows
 line       /status: the rung of the offline ladder, in plain words
+abroad       /sign-in/<tx>/abroad, /abroad: sign-ins that come from and go to other halls
 certificate  /c/<tx> at the certificate host
 errors     what is done with an error anywhere in the app
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 from flask import Flask
 
 from ca_bridge.web import errors
+from ca_bridge.web.abroad import abroad
 from ca_bridge.web.certificate import certificate
 from ca_bridge.web.hall import hall
 from ca_bridge.web.line import line
@@ -36,6 +38,7 @@ def register(app: Flask) -> None:
     if "static" not in app.view_functions:
         app.add_url_rule("/static/<path:filename>", endpoint="static", view_func=app.send_static_file)
     app.register_blueprint(hall)
+    app.register_blueprint(abroad)
     app.register_blueprint(certificate)
     app.register_blueprint(line)
     errors.install(app)

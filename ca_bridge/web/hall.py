@@ -1,6 +1,6 @@
 """The hall's pages: choosing a way, what may have to be answered, and the way back to Keycloak.
 
-Every address below `/sign-in/<tx>` goes through `_resume`: the transaction lives and this is the browser that began it.
+Every address below `/sign-in/<tx>` goes through `steps.resume`: the transaction lives, and in this browser it began.
 Every POST goes through `guard.check_post` as well.
 """
 
@@ -10,29 +10,29 @@ import secrets
 from dataclasses import replace
 
 import structlog
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 
 from ca_bridge.asn1.certificate import Certificate
-from ca_bridge.ceremony import codes, complete, pending, token, transaction
+from ca_bridge.ceremony import abroad, codes, complete, pending, token, transaction, travel
 from ca_bridge.ceremony.services import services
 from ca_bridge.ceremony.transaction import Transaction
 from ca_bridge.errors import CeremonyError, catalogue
 from ca_bridge.types import Capacity
 from ca_bridge.web import guard, language, pages
 from ca_bridge.web.line import words_of
+from ca_bridge.web.steps import at_the_hall, csrf, ended, onward_address, posted, resume
 
 log = structlog.get_logger(__name__)
 
 hall = Blueprint("hall", __name__, template_folder="templates")
 
-MAX_BODY = 32 * 1024
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 @hall.get("/")
 def landing() -> Response:
     """What this service is; where to begin."""
-    _at_the_hall()
+    at_the_hall()
     live = services().sessions.find(guard.cookie(guard.SESSION))
     return pages.page("landing.html", signed_in=live is not None)
 
@@ -40,7 +40,7 @@ def landing() -> Response:
 @hall.get("/signed-out")
 def signed_out() -> Response:
     """The person has signed out, everywhere."""
-    _at_the_hall()
+    at_the_hall()
     return pages.page("signedout.html")
 
 
@@ -55,16 +55,22 @@ def refused(code: str) -> Response:
 @hall.get("/sign-in/<tx_id>")
 def sign_in(tx_id: str) -> Response:
     """The page with both ways."""
-    tx = _resume(tx_id)
-    if _ended(tx):
-        return pages.redirect(_continue(tx))
+    tx = resume(tx_id)
+    if ended(tx):
+        return pages.redirect(onward_address(tx))
     here = services()
+    halls = abroad.halls(here, tx)
+    if any(node.name == tx.request.hall for node in halls) and abroad.hinted(here, tx):
+        return pages.redirect(f"{here.settings.bridge.issuer}/sign-in/{tx.id}/abroad?hall={tx.request.hall}")
     live = here.sessions.find(guard.cookie(guard.SESSION))
     bridge = here.settings.bridge
+    why = request.args.get("abroad", "")
     response = pages.page(
         "signin.html",
+        halls=bool(halls),
+        why=why if why in travel.REASONS else "",
         tx=tx,
-        csrf=_csrf(tx),
+        csrf=csrf(tx),
         grade=tx.request.level,
         again=live is not None and live.level >= tx.request.level,
         signer=bridge.signer,
@@ -77,21 +83,25 @@ def sign_in(tx_id: str) -> Response:
 @hall.get("/sign-in/<tx_id>/certificate")
 def certificate_host(tx_id: str) -> Response:
     """To the certificate host once more, under another name: for a person who picked the wrong certificate."""
-    return pages.redirect(_certificate_address(_resume(tx_id)))
+    return pages.redirect(_certificate_address(resume(tx_id)))
 
 
 @hall.post("/sign-in/<tx_id>/challenge")
 def challenge(tx_id: str) -> Response:
-    """A challenge for the signer, as JSON."""
-    tx = _posted(tx_id)
+    """A challenge for the signer, as JSON; `browser` in the body is the page's own public key, which it then names."""
+    tx = posted(tx_id)
     here = services()
-    asked = token.ask(here.store, tx, here.settings.bridge.issuer, here.clock())
+    body = request.get_json(silent=True)
+    key = body.get("browser") if isinstance(body, dict) else None
+    asked = token.ask(here.store, tx, here.settings.bridge.issuer, here.clock(), browser=key)
+    browser = {"browser": asked.browser} if asked.browser else {}
     return jsonify(
         challenge={
             "origin": asked.origin,
             "transaction": asked.transaction,
             "nonce": asked.nonce,
             "expires": asked.expires.isoformat().replace("+00:00", "Z"),
+            **browser,
         },
         level=tx.request.level,
         languages=[language.current()],
@@ -101,7 +111,7 @@ def challenge(tx_id: str) -> Response:
 @hall.post("/sign-in/<tx_id>/proof")
 def proof(tx_id: str) -> Response:
     """What the signer made of the challenge, for the address that goes on; JSON both ways."""
-    tx = _posted(tx_id)
+    tx = posted(tx_id)
     here = services()
     now = here.clock()
     given = token.read_proof(request.get_json(silent=True))
@@ -113,9 +123,9 @@ def proof(tx_id: str) -> Response:
 @hall.get("/sign-in/<tx_id>/return")
 def come_back(tx_id: str) -> Response:
     """The one-time code of a proof, in the browser that began: now the certificate is judged."""
-    tx = _resume(tx_id)
-    if _ended(tx):
-        return pages.onward(_continue(tx))
+    tx = resume(tx_id)
+    if ended(tx):
+        return pages.onward(onward_address(tx))
     store = services().store
     proven = codes.redeem(store, tx, request.args.get("code", ""))
     state = replace(pending.load(store, tx), proven=proven, capacity=None, reached=None)
@@ -125,9 +135,9 @@ def come_back(tx_id: str) -> Response:
 @hall.route("/sign-in/<tx_id>/capacity", methods=["GET", "POST"])
 def capacity(tx_id: str) -> Response:
     """One human, several capacities: the person says which (R20)."""
-    tx = _posted(tx_id) if request.method == "POST" else _resume(tx_id)
-    if _ended(tx):
-        return pages.onward(_continue(tx))
+    tx = posted(tx_id) if request.method == "POST" else resume(tx_id)
+    if ended(tx):
+        return pages.onward(onward_address(tx))
     state = pending.load(services().store, tx)
     choices = complete.choices(services(), pending.proof(state))
     if request.method == "POST":
@@ -135,15 +145,15 @@ def capacity(tx_id: str) -> Response:
         if chosen not in choices.capacities:
             raise CeremonyError("ceremony.capacity", "a capacity that the certificate does not give")
         return _advance(tx, replace(state, capacity=Capacity(chosen)))
-    return pages.page("capacity.html", tx=tx, csrf=_csrf(tx), choices=choices)
+    return pages.page("capacity.html", tx=tx, csrf=csrf(tx), choices=choices)
 
 
 @hall.route("/sign-in/<tx_id>/switch", methods=["GET", "POST"])
 def switch(tx_id: str) -> Response:
     """Somebody else is signed in here: they are signed out first, everywhere, if the person says so."""
-    tx = _posted(tx_id) if request.method == "POST" else _resume(tx_id)
-    if _ended(tx):
-        return pages.onward(_continue(tx))
+    tx = posted(tx_id) if request.method == "POST" else resume(tx_id)
+    if ended(tx):
+        return pages.onward(onward_address(tx))
     state = pending.load(services().store, tx)
     pending.proof(state)
     if request.method == "POST":
@@ -154,14 +164,14 @@ def switch(tx_id: str) -> Response:
 @hall.get("/sign-in/<tx_id>/held")
 def held(tx_id: str) -> Response:
     """A first certificate of another CA: how to prove that it is the same person."""
-    tx = _resume(tx_id)
+    tx = resume(tx_id)
     return _stopped("held.html", tx, complete.HELD)
 
 
 @hall.get("/sign-in/<tx_id>/level")
 def level(tx_id: str) -> Response:
     """The sign-in did not reach what was asked: what would; or back."""
-    tx = _resume(tx_id)
+    tx = resume(tx_id)
     reached = pending.load(services().store, tx).reached
     return _stopped("level.html", tx, complete.LEVEL, wanted=tx.request.level, reached=reached or 0)
 
@@ -172,15 +182,15 @@ def cancel(tx_id: str) -> Response:
 
     `access_denied` would say it better, but Keycloak keeps that to a page of its own, and nobody would come back.
     """
-    tx = _posted(tx_id)
-    if not _ended(tx):
+    tx = posted(tx_id)
+    if not ended(tx):
         here = services()
         unmet = pending.load(here.store, tx).reached is not None
         pending.drop(here.store, tx)
         tx = transaction.mark_refused(
             here.store, tx, "interaction_required" if unmet else "login_required", here.clock()
         )
-    return pages.onward(_continue(tx), cancelled=True)
+    return pages.onward(onward_address(tx), cancelled=True)
 
 
 def _advance(tx: Transaction, state: pending.Pending, *, end_other: bool = False) -> Response:
@@ -189,7 +199,11 @@ def _advance(tx: Transaction, state: pending.Pending, *, end_other: bool = False
     base = f"/sign-in/{tx.id}"
     match outcome:
         case complete.SignedIn(secret=secret, newly_equal=newly_equal):
-            response = pages.page("equal.html", address=_continue(tx)) if newly_equal else pages.onward(_continue(tx))
+            response = (
+                pages.page("equal.html", address=onward_address(tx))
+                if newly_equal
+                else pages.onward(onward_address(tx))
+            )
             guard.set_cookie(response, guard.SESSION, secret)
             return response
         case complete.ChooseCapacity():
@@ -205,29 +219,8 @@ def _advance(tx: Transaction, state: pending.Pending, *, end_other: bool = False
 def _stopped(template: str, tx: Transaction, code: str, *, status: int = 403, **values: int) -> Response:
     """A page about what stands in the way; it has a code and a line in the log, as a refusal has."""
     log.info("stopped", code=code)
-    facts = {"tx": tx, "csrf": _csrf(tx), "code": code, "number": pages.request_number()}
+    facts = {"tx": tx, "csrf": csrf(tx), "code": code, "number": pages.request_number()}
     return pages.page(template, status, **facts, **values)
-
-
-def _at_the_hall() -> None:
-    if not guard.is_hall(services().settings.bridge, request.host):
-        raise CeremonyError("ceremony.no_page", "asked of another host than the hall")
-
-
-def _resume(tx_id: str) -> Transaction:
-    _at_the_hall()
-    here = services()
-    tx = transaction.resume(here.store, tx_id, guard.cookie(guard.BROWSER), here.clock())
-    g.transaction = tx.id
-    language.prefer(tx.request.languages)
-    return tx
-
-
-def _posted(tx_id: str) -> Transaction:
-    request.max_content_length = MAX_BODY
-    tx = _resume(tx_id)
-    guard.check_post(guard.cookie(guard.BROWSER), tx.id, services().settings.bridge.issuer)
-    return tx
 
 
 def _certificate_address(tx: Transaction) -> str:
@@ -236,18 +229,6 @@ def _certificate_address(tx: Transaction) -> str:
     if host.startswith("*."):
         host = "".join(secrets.choice(_BASE32) for _ in range(guard.LABEL)) + host[1:]
     return f"https://{host}/c/{tx.id}?{language.PARAMETER}={language.current()}"
-
-
-def _csrf(tx: Transaction) -> str:
-    return guard.csrf_token(guard.cookie(guard.BROWSER), tx.id)
-
-
-def _ended(tx: Transaction) -> bool:
-    return bool(tx.sid or tx.refused)
-
-
-def _continue(tx: Transaction) -> str:
-    return f"/authorize/continue?tx={tx.id}"
 
 
 def _holder_sm2_id(leaf: Certificate) -> str:

@@ -13,20 +13,16 @@ from ca_bridge.errors import LANGUAGES, CrosshallError, catalogue, words
 from ca_bridge.web import language
 
 FAULT = 500
-_SCRIPTS = ("hall.challenge", "hall.proof")
+_SCRIPTS = ("hall.challenge", "hall.proof", "halls.signed", "halls.here")
 _NUMBER = re.compile(r"[A-Za-z0-9-]{8,64}")
 _TRANSACTION = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def page(template: str, status: int = 200, **values: Any) -> Response:
     """`template` in the person's language."""
-    shown = {
-        "t": language.text,
-        "lang": language.current(),
-        "asset": asset,
-        "switch": values.pop("switch", None) or switch_links(request.path),
-        **values,
-    }
+    shown = {"t": language.text, "lang": language.current(), "asset": asset, **values}
+    if "switch" not in shown:
+        shown["switch"] = switch_links(request.path)
     return language.keep_choice(make_response(render_template(template, **shown), status))
 
 

@@ -29,6 +29,7 @@ from ca_bridge.registry import Window, attribute_sectors, write_window
 from ca_bridge.settings import Settings, load_settings
 from ca_bridge.store import Box, migrate, open_store
 from ca_bridge.store.sessions import Opened, SignIn
+from ca_bridge.trust.roster import Roster
 from ca_bridge.trust.rules import Levels, TrustPolicy
 from ca_bridge.types import (
     Capacity,
@@ -76,7 +77,9 @@ class FakeSnapshot:
     asserts: tuple[IdentifierType, ...] = tuple(IdentifierType)
     faults: set[bytes] = field(default_factory=set)
     policy: TrustPolicy = field(default_factory=TrustPolicy)
-    domain: str = "gd"
+    roster: Roster = field(default_factory=Roster)
+    foreign: set[bytes] = field(default_factory=set)
+    """Certificates from across the border."""
     compiled: Any = field(
         default_factory=lambda: SimpleNamespace(
             graph=SimpleNamespace(states={}), lists={}, by_key={}, book=SimpleNamespace(complete=tuple, problems=())
@@ -98,7 +101,17 @@ class FakeSnapshot:
         accepted = code == "ok"
         level = self.level if accepted else 0
         issued = at - timedelta(minutes=1)
-        return Verdict(accepted, code, "", "", at, self.hash, domain=self.domain, level=level, status_issued_at=issued)
+        return Verdict(
+            accepted,
+            code,
+            "",
+            "",
+            at,
+            self.hash,
+            domain="hk" if leaf in self.foreign else "gd",
+            level=level,
+            status_issued_at=issued,
+        )
 
 
 @dataclass

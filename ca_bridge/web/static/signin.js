@@ -123,6 +123,7 @@
     try {
       const answer = await signer("/v1/status", {}, state === "prompt" ? ANSWER_MS : FIND_MS, attempt);
       if (!answer.ok || answer.body.name !== "crosshall-signer" || answer.body.version !== 1) throw new Trouble("fault");
+      attempt.browser = answer.body.browser === true; // it signs a browser's key too; others know five fields
     } catch (trouble) {
       if (trouble.kind === "absent" && (await permission()) === "denied") throw new Trouble("denied");
       throw trouble;
@@ -131,7 +132,8 @@
   }
 
   async function request(attempt) {
-    const asked = await hall(root.dataset.challenge, {}, attempt);
+    const key = attempt.browser && window.crosshallBrowserKey ? await window.crosshallBrowserKey.make() : null;
+    const asked = await hall(root.dataset.challenge, key ? { browser: key } : {}, attempt);
     const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(asked) };
     const answer = await signer("/v1/requests", options, FIND_MS, attempt);
     const { id, secret, page } = answer.body;
@@ -172,7 +174,7 @@
 
   async function run(state) {
     if (current) return;
-    const attempt = { controller: new AbortController(), page: "", popup: null };
+    const attempt = { controller: new AbortController(), page: "", popup: null, browser: false };
     current = attempt;
     part("blocked").hidden = true;
     try {

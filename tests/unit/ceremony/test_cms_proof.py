@@ -75,10 +75,10 @@ def answered(asked: Asked, key: keys.Key, leaf: Certificate, form: Form) -> toke
 def test_proves_possession_once(store: Store, tx: Transaction, key: keys.Key, leaf: Certificate, form: Form) -> None:
     """The holder's ID comes from the profile; the challenge is gone afterwards."""
     proof = answered(token.ask(store, tx, ORIGIN, NOW), key, leaf, form)
-    proven = token.prove(store, tx, proof, lambda _leaf, _now: HOLDER_ID, NOW)
+    proven = token.prove(store, tx, proof, lambda _leaf: HOLDER_ID, NOW)
     assert (proven.leaf, proven.way) == (leaf.der, Way.TOKEN)
     with pytest.raises(CeremonyError, match=r"ceremony\.challenge"):
-        token.prove(store, tx, proof, lambda _leaf, _now: HOLDER_ID, NOW)
+        token.prove(store, tx, proof, lambda _leaf: HOLDER_ID, NOW)
 
 
 def test_another_transactions_challenge_is_refused(
@@ -88,17 +88,17 @@ def test_another_transactions_challenge_is_refused(
     older = answered(token.ask(store, tx, ORIGIN, NOW), key, leaf, Form.IETF)
     token.ask(store, tx, ORIGIN, NOW)
     with pytest.raises(CryptoError, match=r"crypto\.cms_content"):
-        token.prove(store, tx, older, lambda _leaf, _now: HOLDER_ID, NOW)
+        token.prove(store, tx, older, lambda _leaf: HOLDER_ID, NOW)
     proof = answered(token.ask(store, tx, ORIGIN, NOW), key, leaf, Form.IETF)
     with pytest.raises(CryptoError, match=r"crypto\.signature"):
-        token.prove(store, tx, proof, lambda _leaf, _now: sm2.DEFAULT_ID, NOW)
+        token.prove(store, tx, proof, lambda _leaf: sm2.DEFAULT_ID, NOW)
 
 
 def test_a_bare_signature_is_no_cms(store: Store, tx: Transaction, leaf: Certificate) -> None:
     """The algorithm's name says what the octets are."""
     token.ask(store, tx, ORIGIN, NOW)
     with pytest.raises(CryptoError, match=r"crypto\.cms"):
-        token.prove(store, tx, token.Proof(pem(leaf.der), "CMS", "AAAA"), lambda _leaf, _now: HOLDER_ID, NOW)
+        token.prove(store, tx, token.Proof(pem(leaf.der), "CMS", "AAAA"), lambda _leaf: HOLDER_ID, NOW)
 
 
 def test_only_cms_may_be_long() -> None:

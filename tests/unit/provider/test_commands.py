@@ -29,7 +29,7 @@ def test_migrate_says_the_version_and_can_be_repeated(node: tuple[str, Settings]
     for _ in range(2):
         done = runner.invoke(bridge.app, ["migrate", "--settings", node[0]])
         assert done.exit_code == 0
-        assert "version 0002" in done.output
+        assert "version 0003" in done.output
 
 
 def test_keys_are_listed_rotated_and_replaced_when_stolen(node: tuple[str, Settings]):

@@ -35,6 +35,7 @@ from ca_bridge.store.people import People
 from ca_bridge.store.releases import Releases
 from ca_bridge.store.sessions import Sessions
 from ca_bridge.trust.profile import Profile, parse_profile
+from ca_bridge.trust.roster import Roster
 from ca_bridge.trust.rules import Equivalent, Levels, TrustPolicy
 from ca_bridge.types import Verdict, Way
 from tests.parts.ladder import Ladder
@@ -159,6 +160,7 @@ class Turned:
     refuse: str = ""
     levels: Levels = field(default_factory=lambda: Levels(ways={Way.TLS: 3, Way.TOKEN: 4}))
     policy: TrustPolicy = field(default_factory=TrustPolicy)
+    roster: Roster = field(default_factory=Roster)
     judged: int = 0
 
     def current(self) -> Turned:
@@ -166,7 +168,7 @@ class Turned:
 
     @property
     def bundle(self) -> SimpleNamespace:
-        return SimpleNamespace(levels=self.levels, policy=self.policy)
+        return SimpleNamespace(levels=self.levels, policy=self.policy, roster=self.roster)
 
     def profile(self, ca_id: str) -> Profile:
         return next(one.profile for one in self.authorities if one.profile.id == ca_id)
@@ -323,16 +325,23 @@ def path_of(address: str) -> str:
 
 
 def make_hall(
-    folder: Path, authorities: list[Authority], *, bridge: dict[str, Any] | None = None, **turned: Any
+    folder: Path,
+    authorities: list[Authority],
+    *,
+    bridge: dict[str, Any] | None = None,
+    node: str = "gd",
+    clock: Hand | None = None,
+    more: dict[str, Any] | None = None,
+    **turned: Any,
 ) -> Hall:
-    """A hall whose store lies in `folder`."""
-    clock, told = Hand(), []
+    """A hall whose store lies in `folder`; `more` adds to its services."""
+    clock, told = clock or Hand(), []
     ladder = Ladder(clock)
     (folder / "channel").write_text(CHANNEL)
     keycloak = {"issuer": "https://sso.test/realms/gd", "internal": "http://127.0.0.1:1"}
     named = {"issuer": ISSUER, "certificate_host": "*.cert.hall.test:8443", **(bridge or {})}
     settings = Settings.model_validate(
-        {"bridge": {**named, "channel_secret_file": folder / "channel"}, "keycloak": keycloak}
+        {"node": {"name": node}, "bridge": {**named, "channel_secret_file": folder / "channel"}, "keycloak": keycloak}
     )
     url = f"sqlite:///{folder}/bridge.sqlite"
     migrate(url)
@@ -351,6 +360,7 @@ def make_hall(
         windows=lambda: (window,),
         deliver_logouts=lambda: told.append(1) or 1,
         trusted=ladder,
+        **(more or {}),
     )
     app = Flask("hall-of-the-tests", static_folder=None)
     services.install(app)

@@ -57,7 +57,7 @@ class TestHeaders:
         """Their address changes with them."""
         browser = hall.browser()
         found = re.findall(r'(?:href|src)="(/static/[^"]+)"', browser.get(f"/sign-in/{browser.begin().id}").text)
-        assert len(found) == 3
+        assert len(found) == 4
         for address in found:
             with browser.get(address) as answer:
                 assert (answer.status_code, "immutable" in answer.headers["Cache-Control"]) == (200, True)
@@ -127,7 +127,7 @@ class TestLanguages:
     def test_every_word_is_used(self) -> None:
         """What no page says is taken out."""
         pages = "".join(file.read_text("utf-8") for file in (WEB / "templates").iterdir())
-        built = ("common.grade_", "capacity.", "token.", "continue.", "status.")
+        built = ("common.grade_", "capacity.", "token.", "continue.", "status.", "abroad.why_")
         unused = [key for key in language.locale("en") if f'"{key}"' not in pages and f"'{key}'" not in pages]
         assert not [key for key in unused if not key.startswith(built)]
 
