@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -22,9 +22,11 @@ import structlog
 
 from ca_bridge.errors import CrosshallError, FederationError, PathError
 from ca_bridge.files import write_atomically
+from ca_bridge.settings import Settings
 from nodes import clock
 from nodes.bundle import compose, write
 from nodes.client import LEAP, Client, Update
+from nodes.held import Folder
 from nodes.metadata import time_text
 from nodes.mirror import publish_mirror
 from nodes.transport import FileSource, Source, Ticks, open_source
@@ -74,6 +76,8 @@ class Round:
     changed: bool = False
     bundle: str = ""
     """SHA-256 of `bundle.json`."""
+    expires: Mapping[str, str] = field(default_factory=dict)
+    """By role, RFC 3339: of its metadata in force."""
 
 
 class Agent:
@@ -127,9 +131,18 @@ class Agent:
             codes["here"] = code
             self._repair = True
             done = Round("", last.good, last.source, last.issued, last.version, last.versions, last.failing, codes)
+            done = replace(done, expires=last.expires)
             with suppress(OSError):
                 self._write(done)
             return done
+
+    def first(self) -> Round:
+        """One round that must succeed, at join. Raises FederationError with the code of what went wrong."""
+        done = self.round()
+        if not done.good:
+            code = next(iter(done.codes.values()), "federation.source")
+            raise FederationError(code, ", ".join(f"{name}: {found}" for name, found in done.codes.items()))
+        return done
 
     def last(self) -> Round:
         """What the last round wrote; an empty one when there is none that can be read."""
@@ -194,6 +207,7 @@ class Agent:
             codes,
             written.changed,
             written.hash,
+            dict(trusted.expires),
         )
         self._write(done)
         return done
@@ -208,3 +222,22 @@ class Agent:
     def _write(self, done: Round) -> None:
         data = json.dumps(asdict(done), sort_keys=True, indent=1).encode()
         write_atomically(self._settings.state / "federation" / STATUS, data)
+
+
+def agent_of(settings: Settings, *, sources: tuple[str, ...] = (), root: bytes | None = None) -> Agent:
+    """The agent of a node by its settings; at join with the sources and the root of the admission, which is pinned."""
+    node, sync = settings.node, settings.sync
+    agent = Agent(
+        AgentSettings(
+            node.name,
+            node.state,
+            node.bundle,
+            sources or sync.sources,
+            sync.interval_seconds,
+            str(sync.ca_file or ""),
+            None if node.role == "province" else settings.front.published,
+        )
+    )
+    if root is not None:
+        Folder(node.state / "federation").start(root)
+    return agent

@@ -8,7 +8,7 @@ core role, so that the node goes down the ladder.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from tuf.api.metadata import Snapshot, Targets, Timestamp
@@ -48,6 +48,8 @@ class Trusted:
     versions: Mapping[str, int]
     failing: Mapping[str, str]
     """Code by role; `lane:<role>` for what came by the lane."""
+    expires: Mapping[str, str] = field(default_factory=dict)
+    """By role, RFC 3339: of its metadata in force."""
 
     def wanted(self) -> tuple[FileRef, ...]:
         """Every file that must be at hand."""
@@ -87,6 +89,7 @@ def view(folder: Folder, held: Held, now: datetime) -> Trusted:
         refusals,
         {role: ref.version for role, ref in held.roles.items()},
         failing,
+        {role: ref.expires for role, ref in held.roles.items()},
     )
 
 
@@ -96,13 +99,18 @@ def is_refusal(path: str) -> bool:
 
 
 def delegators(targets: Targets, find: Callable[[str], Targets | None]) -> Iterator[tuple[str, Targets]]:
-    """Every delegated role with the metadata that delegates it, each city before its counties.
+    """Every delegated role with the metadata that delegates it, each city before its counties, each role once.
 
+    The province's word on a county goes before its city's.
     `find`: metadata of a role that was looked at before, None when it has none that counts.
     """
     waiting = [(name, targets) for name in sorted(_names(targets))]
+    seen: set[str] = set()
     while waiting:
         role, above = waiting.pop(0)
+        if role in seen:
+            continue
+        seen.add(role)
         yield role, above
         found = find(role) if roles.is_node_role(role) else None
         if found is not None:

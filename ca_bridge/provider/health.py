@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,10 @@ PROBE_EVERY = timedelta(seconds=5)
 """The database is written to at most so often, however often somebody asks."""
 FEDERATION = Path("federation", "status.json")
 """What the sync agent tells of the federation's roles, below the state folder (docs/contracts.md)."""
+SILENT = timedelta(minutes=5)
+"""The agent writes at least every 45 s, line or no line."""
+SUSPENDED = "federation.suspended"
+"""What the province suspended is no fault of the node."""
 MAX_OCTETS = 1 << 20
 _CODE = re.compile(r"[a-z]+\.[a-z0-9_]+")
 
@@ -36,9 +40,11 @@ _CODE = re.compile(r"[a-z]+\.[a-z0-9_]+")
 class Roles:
     """What the agent told last."""
 
-    expires: dict[str, datetime] = field(default_factory=dict)
-    failing: frozenset[str] = frozenset()
-    """Codes of what the agent refused to take over, or could not reach."""
+    at: datetime | None
+    """Trusted now of its last round; None: it has fetched nothing yet."""
+    expires: Mapping[str, datetime]
+    failing: tuple[str, ...]
+    """Codes of what is refused, or of the machine's own fault: not of a line that is cut."""
 
 
 def read_roles(file: Path) -> Roles | None:
@@ -47,13 +53,19 @@ def read_roles(file: Path) -> Roles | None:
         with file.open("rb") as opened:
             data = opened.read(MAX_OCTETS + 1)
         raw: Any = json.loads(data) if len(data) <= MAX_OCTETS else None
-        expires = {str(name): datetime.fromisoformat(text) for name, text in raw["roles"].items()}
-        failing = frozenset(map(str, raw.get("failing", {}).values()))
-        if raw["format"] != 1 or not expires or any(moment.tzinfo is None for moment in expires.values()):
-            return None
-        return Roles(expires, frozenset(code for code in failing if _CODE.fullmatch(code)))
+        at = _moment(raw["at"]) if raw["at"] else None
+        expires = {str(role): _moment(text) for role, text in raw["expires"].items()}
+        codes = {*raw["failing"].values(), raw["codes"].get("here", "")} - {SUSPENDED}
+        return Roles(at, expires, tuple(sorted(code for code in codes if _CODE.fullmatch(code))))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return moment
 
 
 class Health:
@@ -114,9 +126,11 @@ class Health:
             if file.exists() or self._services.settings.node.role != "province":
                 yield "trust.roles_unknown"
             return
+        if told.at is None or abs(time.now - told.at) > SILENT:
+            yield "trust.roles_unknown"
         if any(moment <= time.now for moment in told.expires.values()):
             yield "trust.role_expired"
-        yield from sorted(told.failing)
+        yield from told.failing
 
     def _store(self, _time: TrustedTime) -> Iterator[str]:
         services = self._services

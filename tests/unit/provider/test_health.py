@@ -31,8 +31,11 @@ def red(bridge: Bridge) -> list[str]:
     return list(body["reasons"])
 
 
-def agent_says(bridge: Bridge, body: object) -> None:
-    """The sync agent's status file."""
+def agent_says(bridge: Bridge, body: object = None, **changes: object) -> None:
+    """The sync agent's status file: a good one with `changes` (None leaves a field out), or any `body`."""
+    if body is None:
+        good = {"at": in_hours(bridge, 0), "expires": {"root": in_hours(bridge, 9)}, "failing": {}, "codes": {}}
+        body = {name: value for name, value in (good | changes).items() if value is not None}
     file = bridge.parts.services.settings.node.state / FEDERATION
     file.parent.mkdir(exist_ok=True)
     file.write_text(body if isinstance(body, str) else json.dumps(body))
@@ -71,28 +74,49 @@ def test_a_clock_that_is_wrong_is_red(bridge: Bridge, seconds: float, reasons: l
 
 def test_an_expired_role_is_red(bridge: Bridge):
     """By trusted time, at the second of its expiry; the other roles do not make up for it."""
-    agent_says(bridge, {"format": 1, "roles": {"root": in_hours(bridge, 9), "timestamp": in_hours(bridge, 1)}})
+    expires = {"root": in_hours(bridge, 9), "timestamp": in_hours(bridge, 1)}
+    agent_says(bridge, expires=expires)
     assert red(bridge) == []
     bridge.ladder.ahead = timedelta(hours=1)
+    agent_says(bridge, at=in_hours(bridge, 1), expires=expires)
     assert "trust.role_expired" in red(bridge)
 
 
 def test_what_the_agent_refused_is_told(bridge: Bridge):
-    """Its codes stand among the reasons; what is no code is never echoed."""
-    failing = {"targets": "federation.threshold", "border": "<script>", "status": "federation.threshold"}
-    agent_says(bridge, {"format": 1, "roles": {"root": in_hours(bridge, 9)}, "failing": failing})
-    assert red(bridge) == ["federation.threshold"]
+    """Its codes stand among the reasons, its own machine's fault too; what is no code is never echoed.
+
+    A line that is cut is the ladder's to tell, and what the province suspended is no fault.
+    """
+    failing = {"targets": "federation.threshold", "status": "<script>", "border": "federation.suspended"}
+    codes = {"https://hall.example/federation/": "federation.unreachable", "here": "federation.disk"}
+    agent_says(bridge, failing=failing, codes=codes)
+    assert red(bridge) == ["federation.disk", "federation.threshold"]
+
+
+def test_an_agent_that_fell_silent_is_red(bridge: Bridge):
+    """It writes every 45 s, line or no line: after five minutes it is dead, and no refusal arrives."""
+    agent_says(bridge)
+    bridge.clock.forward(300 - PROBE_EVERY.total_seconds())
+    assert red(bridge) == []
+    assert red(bridge) == ["trust.roles_unknown"]
 
 
 @pytest.mark.parametrize(
-    "body",
-    ["", "{", "[]", "null", {"format": 2, "roles": {}}, {"format": 1}, {"format": 1, "roles": {"root": "soon"}},
-     {"format": 1, "roles": {"root": "2026-11-23T08:00:00"}}, {"format": 1, "roles": []},
-     {"format": 1, "roles": {"root": "2027-01-01T00:00:00+00:00"}, "failing": []}],
+    "changes",
+    [{"at": None}, {"at": "soon"}, {"at": "2026-11-23T08:00:00"}, {"at": ""}, {"expires": None}, {"expires": []},
+     {"expires": {"root": "soon"}}, {"expires": {"root": 5}}, {"failing": []}, {"failing": {"root": 5}},
+     {"codes": None}, {"codes": {"here": 5}}],
     ids=str,
 )  # fmt: skip
-def test_an_agent_that_tells_nothing_is_red(bridge: Bridge, body: object):
-    """A file that cannot be read is no good news."""
+def test_a_status_that_cannot_be_read_is_red(bridge: Bridge, changes: dict[str, object]):
+    """A value that is missing or is not what it must be is no good news."""
+    agent_says(bridge, **changes)
+    assert red(bridge) == ["trust.roles_unknown"]
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", "null", "[" * 5000, {}])
+def test_a_damaged_status_is_red(bridge: Bridge, body: object):
+    """Whatever lies in its place."""
     agent_says(bridge, body)
     assert red(bridge) == ["trust.roles_unknown"]
 
