@@ -31,9 +31,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("crosshall-rp", description="tools for the developer of a window")
     commands = parser.add_subparsers(required=True, metavar="command")
+    _add_doctor(commands)
+    _add_new(commands)
     _add_proxy(commands)
     _add_conformance(commands)
     return parser
+
+
+# ---- doctor
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    each = commands.add_parser(
+        "doctor",
+        help="is this window set up right? 本系统的接入设置是否正确",
+        description="Checks settings, key files, store, provider, clock, keys, levels, and the window at its public "
+        "address: proxy, cookies, public key, back channel, redirect address. Says what to change, in Chinese and in "
+        "English. Exit status 1 when something has to be changed.",
+    )
+    each.set_defaults(run=_doctor, extra="")
+    each.add_argument("file", type=Path, nargs="?", metavar="FILE", help="default: as the application finds it")
+    each.add_argument("--level", type=int, action="append", default=[], help="a level that a page asks; repeatable")
+    each.add_argument("--json", action="store_true")
+
+
+def _doctor(given: argparse.Namespace) -> int:
+    from relying_party_sdk.doctor import examine  # noqa: PLC0415 - only this command needs it
+    from relying_party_sdk.findings import as_json, as_text, faulty  # noqa: PLC0415
+
+    findings = examine(given.file, tuple(given.level))
+    sys.stdout.write(as_json(findings) if given.json else as_text(findings))
+    return 1 if faulty(findings) else 0
+
+
+# ---- new
+
+
+def _add_new(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from relying_party_sdk.new import FRAMEWORKS  # noqa: PLC0415 - only this command needs it
+
+    each = commands.add_parser(
+        "new",
+        help="write a runnable example",
+        description="Writes a folder NAME: an application, its test, its settings file and a README.",
+    )
+    each.set_defaults(run=_new, extra="")
+    each.add_argument("framework", choices=FRAMEWORKS)
+    each.add_argument("name", help="a folder that is not there yet; its last part is the client_id")
+
+
+def _new(given: argparse.Namespace) -> int:
+    from relying_party_sdk.new import write  # noqa: PLC0415
+
+    for path in write(given.framework, Path(given.name)):
+        sys.stdout.write(f"{path}\n")
+    return 0
 
 
 # ---- proxy
