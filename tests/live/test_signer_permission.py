@@ -146,7 +146,8 @@ def _signer(demo: Demo, folder: Path, inside: tuple[str, ...]) -> Part:
         "--settings",
         folder / "signer.toml",
     )
-    probe = (*inside, "/usr/bin/curl", "-fsS", "-o", "/dev/null", "-m", "2", f"{SIGNER}/v1/status")
+    look = f"import urllib.request as u; u.urlopen('{SIGNER}/v1/status', timeout=2).read()"
+    probe = (*inside, "/usr/bin/python3", "-c", look)
     return Part("outside-signer", command, lambda: _succeeds(probe), start_seconds=30)
 
 
