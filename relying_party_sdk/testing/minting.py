@@ -143,6 +143,7 @@ class Mint:
         }
         if self.standard:
             return {**claims, "auth_time": int(login.auth_time)}
+        checked = now if login.checked_at is None else int(login.checked_at)
         return {
             **claims,
             "crosshall_subject": person.subject(client_id),
@@ -150,8 +151,8 @@ class Mint:
             "crosshall_level": login.level,
             "crosshall_auth_time": int(login.auth_time),
             "crosshall_domain": person.domain,
-            "crosshall_checked_at": now,
-            "crosshall_status_issued_at": now - 60,
+            "crosshall_checked_at": checked,
+            "crosshall_status_issued_at": checked - 60,
             "crosshall_rung": person.rung,
         }
 

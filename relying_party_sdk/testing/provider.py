@@ -38,6 +38,8 @@ class Login:
     person: Persona
     level: int
     auth_time: float
+    checked_at: float | None = None
+    """When the certificate was judged last; None: as the token is made."""
     brokered: float = 0.0
     """Seconds that the person sat on a page after the proof: `max_age` is counted from then, as Keycloak does."""
     sid: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -283,7 +285,7 @@ class FakeProvider:
         stale = query.get("prompt") == "login" or ("max_age" in query and now - ended > int(query["max_age"]))
         if asked > login.level or (stale and Fault.OLD_AUTH_TIME not in self.faults):
             login.level = max(login.level, min(asked, person.highest))
-            login.auth_time, login.brokered = now, 0.0
+            login.auth_time, login.brokered, login.checked_at = now, 0.0, None
         if Fault.LOWER_LEVEL in self.faults:
             login.level = 1
         return login

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relying_party_sdk import Requirement
+from relying_party_sdk import Person, Requirement
 from relying_party_sdk.testing import Browser, FakeProvider, Fault, Persona
 from tests.unit.rp.conftest import Clock, Window
 
@@ -117,3 +117,80 @@ def test_login_address_checks_its_query(browser: Browser, provider: FakeProvider
     """An invented level in the address is refused, not passed on."""
     assert browser.open(f"/oidc/login?{query}").status == 400
     assert provider.calls["authorize"] == 0
+
+
+def test_person_who_idled_on_the_page_of_capacities(browser: Browser, provider: FakeProvider, clock: Clock) -> None:
+    """Keycloak counts from the end of its own sign-in, we from the proof: a step-up for age alone is a new proof."""
+    browser.open("/high")
+    assert provider.login is not None
+    provider.login.brokered = 500  # proved, then sat on a page of the hall for so long
+    clock.pass_(601)
+    page = browser.open("/high")
+    assert (page.status, page.text) == (200, "high level 3")
+    assert provider.authorizations[-1]["prompt"] == "login"
+    assert provider.calls["authorize"] == 2
+
+
+def test_first_visit_with_an_old_proof(window: Window, browser: Browser, provider: FakeProvider, clock: Clock) -> None:
+    """Without a session here the provider may answer silently; what comes back too old is an error, its button proves."""
+    browser.open("/high")
+    assert provider.login is not None
+    provider.login.brokered = 500
+    clock.pass_(601)
+    other = window.browser()
+    page = other.open("/high")
+    assert (page.status, "rp.max_age_unmet" in page.text) == (403, True)
+    assert "prompt" not in provider.authorizations[-1]
+    assert other.open("/oidc/login?return_to=/high&level=3&max_age=600").text == "high level 3"
+    assert provider.authorizations[-1]["prompt"] == "login"
+
+
+def test_step_up_in_level_alone_needs_no_new_proof(browser: Browser, provider: FakeProvider) -> None:
+    """A level that is missing is asked for as a level; only age forces a new proof."""
+    browser.open("/matters/7")
+    assert browser.open("/high").status == 200
+    assert "prompt" not in provider.authorizations[-1]
+
+
+def test_rung_grows_worse_with_time() -> None:
+    """The rung is computed at use: nothing newer than the last judgement is known, and it never gets better."""
+    claims = {
+        "crosshall_subject": "s1:" + "a" * 52,
+        "crosshall_kind": "citizen",
+        "crosshall_level": 2,
+        "crosshall_auth_time": 1000,
+        "crosshall_domain": "gd",
+        "crosshall_checked_at": 1000,
+        "crosshall_status_issued_at": 400,
+        "crosshall_rung": "near",
+    }
+    person = Person.read(claims)
+    ages = {0: "near", 14_400: "near", 14_401: "day", 86_401: "days", 259_201: "closed"}
+    assert {age: person.rung_at(1000 + age) for age in ages} == ages
+    asked = Requirement(rung="near", status_max_age=3600)
+    assert asked.unmet(person, 1000) is None
+    assert str(getattr(asked.unmet(person, 4001), "code", "")) == "rp.status_unmet"
+    assert str(getattr(Requirement(rung="near").unmet(person, 15_401), "code", "")) == "rp.status_unmet"
+    assert str(getattr(Requirement(rung="fresh").unmet(person, 1000), "code", "")) == "rp.rung_unmet"
+    assert asked.stale(person, 4001)
+    assert not asked.stale(person, 1000)
+
+
+def test_line_that_was_good_hours_ago(browser: Browser, provider: FakeProvider, clock: Clock) -> None:
+    """A judgement older than the rung allows is renewed by a proof, once, and the page opens."""
+    assert browser.open("/line").status == 200
+    assert provider.login is not None
+    clock.pass_(100)
+    assert browser.open("/line").status == 200
+    assert provider.calls["authorize"] == 1
+    provider.login.checked_at = clock.now - 100
+    clock.pass_(14_500)
+    assert browser.open("/line").status == 200
+    assert provider.authorizations[-1]["prompt"] == "login"
+
+
+@pytest.mark.parametrize("age", [0, 59, -1])
+def test_status_that_cannot_be_so_new(age: int) -> None:
+    """A status is issued now and then: an age below a minute fails when the application starts."""
+    with pytest.raises(ValueError, match="status_max_age"):
+        Requirement(status_max_age=age)
