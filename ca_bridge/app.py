@@ -21,6 +21,8 @@ from ca_bridge.ceremony.journal import OUTBOX, Journal
 from ca_bridge.ceremony.services import PersonKeys, Services, Snapshots
 from ca_bridge.crypto.between import NodeKeys, read_node_keys
 from ca_bridge.errors import ConfigError, CrosshallError
+from ca_bridge.fetch.holders import HolderStatus
+from ca_bridge.fetch.http import Client
 from ca_bridge.identity.keys import PersonKeys as NodePersonKeys
 from ca_bridge.policy.trusted_time import FILE, TimeSource, TrustedTime
 from ca_bridge.provider import front, logs
@@ -84,6 +86,7 @@ def build(
     def deliver() -> int:
         return sender[0].deliver()
 
+    answered = HolderStatus(Client(), store, clock, settings.node.name.partition("/")[0])
     services = Services(
         settings=settings,
         clock=clock,
@@ -98,6 +101,7 @@ def build(
         trusted=trusted or trusted_time(settings, clock),
         node_keys=node_keys,
         journal=_journal(settings, snapshots, node_keys, clock),
+        answered=answered,
         recorder=_recorder(settings),
         cuts=Cuts(settings.node.state / CUTS, secrets.token_bytes),
     )

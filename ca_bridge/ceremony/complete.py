@@ -131,14 +131,14 @@ def choices(services: Services, proven: Proven) -> Identity:
 
 def holder_sm2_id(services: Services, leaf: Certificate) -> str:
     """The distinguishing ID under which the holder of `leaf` signs, by its CA's profile. Raises as `complete`."""
-    snapshot = services.snapshots.current()
+    snapshot = services.answered(services.snapshots.current(), leaf.der)
     verdict = _accepted(services, snapshot, leaf, services.trusted())
     return snapshot.profile(verdict.ca).holder_sm2_id
 
 
 def _judge(services: Services, proven: Proven) -> _Judged:
-    snapshot = services.snapshots.current()
     leaf = parse_certificate(proven.leaf)
+    snapshot = services.answered(services.snapshots.current(), leaf.der)
     time = services.trusted()
     verdict = _accepted(services, snapshot, leaf, time)
     identity = identify(leaf, snapshot.profile(verdict.ca), verdict.certificate_type)
@@ -182,7 +182,8 @@ def _vouching(services: Services, judged: _Judged, human: str, session_secret: s
         return ""
     if services.clock() - live.auth_time > transaction.LIFETIME:
         return ""
-    verdict = judged.snapshot.judge(holder.leaf, judged.time.now)
+    snapshot = services.answered(judged.snapshot, holder.leaf, ask=False)
+    verdict = snapshot.judge(holder.leaf, judged.time.now)
     return verdict.accreditation if verdict.accepted else ""
 
 

@@ -36,6 +36,20 @@ class Snapshots(Protocol):
         """The snapshot in force; a request asks once and keeps it. PathError `trust.bundle` when there is none."""
 
 
+class Answered(Protocol):
+    """`fetch.holders.HolderStatus`, or what stands in for it in a test."""
+
+    def __call__(self, snapshot: Snapshot, leaf: bytes, *, ask: bool = True) -> Snapshot:
+        """`snapshot` with an OCSP answer about `leaf` (DER) beside it, where its CA's profile wants one.
+
+        `ask` False: only what was asked before. Raises StoreError.
+        """
+
+
+def _as_it_is(snapshot: Snapshot, leaf: bytes, *, ask: bool = True) -> Snapshot:  # noqa: ARG001 - the protocol's
+    return snapshot
+
+
 class PersonKeys(Protocol):
     """`identity.keys.PersonKeys`, or what stands in for it in a test."""
 
@@ -76,6 +90,8 @@ class Services:
     journal: Callable[[Mapping[str, Any]], None] | None = None
     """Keeps a sealed copy of each sign-in for the province (`ceremony.journal`); None: none. Raises StoreError."""
     random: Callable[[int], bytes] = secrets.token_bytes
+    answered: Answered = _as_it_is
+    """Lays what its CA's responder says of a certificate beside the snapshot it is judged under (`fetch.holders`)."""
     recorder: Callable[[Snapshot, bytes, Verdict], None] | None = None
     """Keeps each verdict of a sign-in (`verdict.evidence.Recorder`); None: none is kept. Raises StoreError."""
     cuts: Cuts | None = None

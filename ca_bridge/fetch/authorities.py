@@ -48,12 +48,13 @@ def issued(bundle: Bundle, authority: Authority) -> Iterator[tuple[Certificate, 
     listed = [entry.signing for entry in bundle.lists]
     for certificate in {c.sha256: c for c in [*bundle.certificates, *listed]}.values():
         for issuer in authority.certificates:
-            if certificate.spki_sha256 != issuer.spki_sha256 and _signed(certificate, issuer, authority.profile):
+            if certificate.spki_sha256 != issuer.spki_sha256 and signed_by(certificate, issuer, authority.profile):
                 yield certificate, issuer
                 break
 
 
-def _signed(certificate: Certificate, issuer: Certificate, profile: Profile) -> bool:
+def signed_by(certificate: Certificate, issuer: Certificate, profile: Profile) -> bool:
+    """Whether the key of `issuer` signed a certificate in its name."""
     if certificate.issuer.normalised != issuer.subject.normalised:
         return False
     try:

@@ -106,7 +106,7 @@ class Watcher:
         after = ""
         while page := services.sessions.due(snapshot.hash, rung, now - EVERY, after, PAGE):
             judged += len(page)
-            ended += judge(services, snapshot, page)
+            ended += judge(services, snapshot, page, ask=True)
             after = page[-1].sid
             if not self._extend():
                 break  # another has taken over
@@ -144,13 +144,16 @@ def purge_all(store: Store, session_seconds: int, signing: Path, now: datetime) 
     )
 
 
-def judge(services: Services, snapshot: Snapshot, page: Sequence[Session]) -> int:
-    """Judge the certificates of these sessions by one snapshot at one trusted time; returns how many sessions ended."""
+def judge(services: Services, snapshot: Snapshot, page: Sequence[Session], *, ask: bool = False) -> int:
+    """Judge the certificates of these sessions by one snapshot at one trusted time; returns how many sessions ended.
+
+    `ask`: responders too, where a CA's status is OCSP and the answer at hand is not fresh any more.
+    """
     time = services.trusted()
     good: list[Recheck] = []
     ended = 0
     for session in page:
-        refusal = _refusal(services, snapshot, session, time, good)
+        refusal = _refusal(services, snapshot, session, time, good, ask=ask)
         if refusal:
             number = services.sessions.end_refused(session.sid, session.certificate_key, refusal)
             ended += number
@@ -172,7 +175,9 @@ def still_good(services: Services, session: Session) -> bool:
     return False
 
 
-def _refusal(services: Services, snapshot: Snapshot, session: Session, time: TrustedTime, good: list[Recheck]) -> str:
+def _refusal(
+    services: Services, snapshot: Snapshot, session: Session, time: TrustedTime, good: list[Recheck], *, ask: bool
+) -> str:
     """Why the session may not go on; empty when it may, and is then added to `good`."""
     try:
         holder = services.sessions.holder(session.sid)
@@ -183,7 +188,8 @@ def _refusal(services: Services, snapshot: Snapshot, session: Session, time: Tru
     if holder is None:
         return ""  # ended meanwhile
     try:
-        verdict = _judged_again(services, snapshot, session, holder, time)
+        answered = services.answered(snapshot, holder.leaf, ask=ask)
+        verdict = _judged_again(services, answered, session, holder, time)
     except CrosshallError as error:
         return error.code
     except Exception:

@@ -120,8 +120,8 @@ class Cuts:
     def _judge(self, kept: Record, key: bytes, snapshot: Snapshot, at: datetime) -> bool:
         code = certificate_key = ""
         try:
-            leaf, certificate_key = unseal(kept, key)
-            verdict = snapshot.judge(leaf, at)
+            leaf, certificate_key, answers = unseal(kept, key)
+            verdict = (snapshot.beside(answers) if answers else snapshot).judge(leaf, at)
             code = "" if verdict.accepted else verdict.code
         except (CrosshallError, ValueError, KeyError, TypeError):
             code = DAMAGED  # unknown never passes

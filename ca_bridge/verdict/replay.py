@@ -113,7 +113,9 @@ def record(snapshot: Snapshot, leaf: bytes, verdict: Verdict, random: Callable[[
     `random` gives that many random octets. Keep the key apart from the record.
     """
     key, name = random(KEY_BYTES), random(ID_BYTES).hex()
-    secret = {"leaf": b64encode(leaf).decode(), "certificate_key": verdict.certificate_key}
+    secret: dict[str, Any] = {"leaf": b64encode(leaf).decode(), "certificate_key": verdict.certificate_key}
+    if snapshot.answers:
+        secret["answers"] = [b64encode(answer).decode() for answer in snapshot.answers]
     made = Record(
         id=name,
         version=version("crosshall"),
@@ -164,7 +166,7 @@ def replay(line: str, key_of: Callable[[Record], bytes | None], snapshot_of: Cal
     if key is None:
         return Replayed(kept.id, Outcome.SHREDDED, code)
     try:
-        leaf, certificate_key = unseal(kept, key)
+        leaf, certificate_key, answers = unseal(kept, key)
     except CrosshallError as error:
         return Replayed(kept.id, Outcome.DAMAGED, code, detail=str(error))
     try:
@@ -173,7 +175,7 @@ def replay(line: str, key_of: Callable[[Record], bytes | None], snapshot_of: Cal
             raise PathError("trust.bundle", "bundle and status data do not make the snapshot that was judged under")
     except CrosshallError as error:
         return Replayed(kept.id, Outcome.NO_BUNDLE, code, detail=str(error))
-    verdict = snapshot.judge(leaf, kept.at)
+    verdict = (snapshot.beside(answers) if answers else snapshot).judge(leaf, kept.at)
     found = [*_differences(kept, plain(verdict))]
     if certificate_key != verdict.certificate_key:  # its value names a person's certificate: said, not shown
         found.append(Difference("certificate_key", "sealed", "another"))
@@ -246,13 +248,16 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def unseal(kept: Record, key: bytes) -> tuple[bytes, str]:
-    """Leaf (DER) and certificate key of a record. Raises StoreError `store.sealed`, InputError, ConfigError."""
+def unseal(kept: Record, key: bytes) -> tuple[bytes, str, tuple[bytes, ...]]:
+    """Leaf (DER), certificate key and OCSP answers (DER) of a record.
+
+    Raises StoreError `store.sealed`, InputError, ConfigError.
+    """
     secret = json.loads(_box(key).open(kept.sealed, kept.id))
     leaf = b64decode(secret["leaf"])
     if not hmac.compare_digest(_hash(key, leaf), kept.leaf_hash):
         raise InputError("input.record", "the leaf is not the one whose hash was kept")
-    return leaf, secret["certificate_key"]
+    return leaf, secret["certificate_key"], tuple(b64decode(answer) for answer in secret.get("answers", ()))
 
 
 def _box(key: bytes) -> Box:

@@ -6,14 +6,17 @@ verdict = snapshot.judge(leaf_der, at)
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from ca_bridge.asn1.certificate import Certificate, parse_certificate
+from ca_bridge.asn1.ocsp import parse_ocsp
 from ca_bridge.errors import CrosshallError, PathError, RevocationError
 from ca_bridge.revocation.overlay import EMPTY, read_overlay
 from ca_bridge.trust.bundle import MANIFEST, Bundle, read_bundle
@@ -36,6 +39,8 @@ class Snapshot:
     compiled: Compiled
     overlay: str = ""
     """SHA-256 of the list of status data beside the bundle; empty when there is none."""
+    answers: tuple[bytes, ...] = ()
+    """OCSP answers (DER) about the one leaf that is judged; no part of the hash, kept with the verdict's record."""
 
     @property
     def hash(self) -> str:
@@ -55,6 +60,16 @@ class Snapshot:
             return self.bundle.profiles[ca_id]
         except KeyError as error:
             raise PathError("trust.no_profile", f"no profile {ca_id}") from error
+
+    def beside(self, answers: Iterable[bytes]) -> Snapshot:
+        """This snapshot with OCSP answers about the leaf that is judged next; one that cannot be read says nothing."""
+        given = tuple(answers)
+        responses = []
+        for data in given:
+            with contextlib.suppress(CrosshallError):
+                responses.append(parse_ocsp(data))
+        compiled = replace(self.compiled, book=self.compiled.book.beside(responses))
+        return replace(self, compiled=compiled, answers=given)
 
     def judge(self, leaf_der: bytes, at: datetime) -> Verdict:
         """Whether this certificate may sign in at `at` (aware); never raises for a bad certificate."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import copy
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -52,6 +53,7 @@ class StatusBook:
         """What of the status data is not in force, for operators: something newer may hide behind what is."""
         self.crl_issuers = crl_issuers(certificates, listed_keys(profiles.values()), states, sm2_id)
         """Certificates of listed CRL issuers, by key."""
+        self._beside: tuple[OcspResponse, ...] = ()
         self._set = CrlSet.of(crls)
         self._profiles = profiles
         self._sm2_id = sm2_id
@@ -66,13 +68,20 @@ class StatusBook:
         self._turns = sorted(turns)
         self._settled = Settled(self._set, self._verified, self._responses, self._turns, sm2_id, self._grace)
 
+    def beside(self, responses: Iterable[OcspResponse]) -> StatusBook:
+        """This book, with answers about one leaf for the one who asks; what it knows otherwise is shared."""
+        made = copy.copy(self)
+        made._beside = tuple(responses)
+        return made
+
     def leaf(self, leaf: Certificate, issuer: State, at: datetime) -> Status:
         """Status of a leaf under one issuer."""
-        settled = self._settled.leaf(leaf, issuer, at)
+        settled = None if self._beside else self._settled.leaf(leaf, issuer, at)
         if settled is not None:
             return settled
-        status = self._ask(leaf, issuer.spki, issuer.spki_sha256, issuer.can_sign_crls, at)
-        self._settled.learn(leaf, issuer, at, status)
+        status = self._ask(leaf, issuer.spki, issuer.spki_sha256, issuer.can_sign_crls, at, beside=self._beside)
+        if not self._beside:
+            self._settled.learn(leaf, issuer, at, status)
         if status.kind in (Kind.GOOD, Kind.REVOKED) or not says_no_status(leaf, 0):
             return status
         profile = self._profiles.get(issuer.spki_sha256)
@@ -105,6 +114,7 @@ class StatusBook:
         at: datetime,
         *,
         asking: frozenset[str] = frozenset(),
+        beside: tuple[OcspResponse, ...] = (),
     ) -> Status:
         grace = self._grace(spki_sha256)
         # A certificate whose status is being asked for supports no answer: whoever stole its key would say "good".
@@ -117,7 +127,7 @@ class StatusBook:
             return crl_status(Query(asked, spki, at, grace), self._set, signers, verified=self._verified)
 
         status = by_crl(certificate)
-        responses = self._responses.get(certificate.serial, ())
+        responses = (*self._responses.get(certificate.serial, ()), *beside)
         if not responses or status.kind is Kind.REVOKED:
             return status
         query = OcspQuery(certificate, spki, at, self._sm2_id(spki_sha256), lambda found: good(by_crl(found)))
