@@ -11,6 +11,7 @@ Imports nothing but `cryptography`, `pyjwt`, `urllib3`; adapters import their fr
 from relying_party_sdk.client import RelyingParty
 from relying_party_sdk.errors import (
     AccessError,
+    AccountError,
     CallbackError,
     ProviderError,
     RequestError,
@@ -20,18 +21,22 @@ from relying_party_sdk.errors import (
     StoreError,
     TokenError,
 )
+from relying_party_sdk.hooks import SignedIn, SignedOut
 from relying_party_sdk.person import Attributes, Identifier, Organisation, Person, Requirement
 from relying_party_sdk.settings import Settings
+from relying_party_sdk.stores.links import Link
 from relying_party_sdk.travel import Arrival, Departure, Leaving
 
 __all__ = [
     "AccessError",
+    "AccountError",
     "Arrival",
     "Attributes",
     "CallbackError",
     "Departure",
     "Identifier",
     "Leaving",
+    "Link",
     "Organisation",
     "Person",
     "ProviderError",
@@ -42,6 +47,8 @@ __all__ = [
     "SessionEnded",
     "Settings",
     "SettingsError",
+    "SignedIn",
+    "SignedOut",
     "StoreError",
     "TokenError",
 ]

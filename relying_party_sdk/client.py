@@ -15,12 +15,14 @@ from dataclasses import replace
 from urllib.parse import urlencode
 
 from relying_party_sdk import callback, grant, request, verify
+from relying_party_sdk.accounts import Accounts
 from relying_party_sdk.attributes import AttributeSource
 from relying_party_sdk.bearer import Bearer
 from relying_party_sdk.clientauth import ClientKey
 from relying_party_sdk.ended import Ended
 from relying_party_sdk.endpoint import Endpoint
 from relying_party_sdk.errors import CallbackError, ProviderError, RPError, SettingsError, TokenError
+from relying_party_sdk.hooks import Hooks
 from relying_party_sdk.introspect import Introspection
 from relying_party_sdk.keptkeys import KeyFile
 from relying_party_sdk.person import Attributes, Person, Requirement
@@ -33,6 +35,7 @@ from relying_party_sdk.service import Services
 from relying_party_sdk.session import Session, Sessions
 from relying_party_sdk.settings import Settings
 from relying_party_sdk.stores import Clock, Store, open_store
+from relying_party_sdk.stores.links import Links
 from relying_party_sdk.transport import HttpRequest, HttpResponse, Transport, Urllib3Transport
 from relying_party_sdk.travel import Arrival, Departure, Leaving
 
@@ -57,6 +60,7 @@ class RelyingParty:
         clock: Clock = time.time,
         random: Random = secrets.token_bytes,
         sleep: Callable[[float], None] = time.sleep,
+        accounts: Links | None = None,
     ) -> None:
         self.settings = settings
         self._clock = clock
@@ -75,6 +79,10 @@ class RelyingParty:
         self._refresher = Refresher(settings, self._sessions, self._store, self._exchange, clock=clock, sleep=sleep)
         self._ended = Ended(self._store, self._sealer, clock, random, settings.api_lifetime)
         self.resource = self._resource()
+        self.accounts = Accounts(settings, self._store, self._sealer, clock, accounts)
+        """The application's own accounts, linked to persons."""
+        self.hooks = Hooks()
+        """What an application that keeps its own sessions wants to be told."""
         self._purged = clock()
         if settings.store == "memory:":
             log.warning("sessions are in memory: one process only, lost at a restart")
@@ -135,12 +143,13 @@ class RelyingParty:
             raise callback.refusal(returned.error, pending)
         session, identifier = self._new_session(self._endpoint.code(returned.code, pending), pending)
         value = self._sessions.create(identifier, session)
-        old = self._sessions.key_of(cookie)
-        if old is not None:
-            self._sessions.end(old)
-        unmet = self.unmet(self.person(session), pending.wanted)
+        previous = self._sessions.key_of(cookie)
+        if previous is not None:
+            self._sessions.replaced(previous)
+        person = self.person(session)
+        unmet = self.unmet(person, pending.wanted)
         spent = self._tab_cookie(digest(pending.state))
-        return Arrival(value, pending.return_to, pending.wanted, unmet, spent)
+        return Arrival(value, pending.return_to, pending.wanted, unmet, spent, person, session.key, previous)
 
     def _tab_cookie(self, key: str) -> str:
         return self.settings.cookie(f"tab-{key[:12]}")
@@ -210,6 +219,11 @@ class RelyingParty:
         key = self._sessions.key_of(cookie)
         session = self._sessions.get(key) if key is not None else None
         return self._refresher.confirm(session) if session is not None else None
+
+    @property
+    def sessions(self) -> Sessions:
+        """All sessions of this window, by key; for adapters."""
+        return self._sessions
 
     def person(self, session: Session) -> Person:
         """The person of a session."""
@@ -341,7 +355,9 @@ class RelyingParty:
         if not self._store.add_once("logout", self._sealer.name("jti", notice.jti), until):
             raise TokenError("rp.logout_replayed", "this logout token was used before")
         self._ended.record(sid=notice.sid, sub=notice.sub, at=notice.issued)
-        return self._sessions.end_by(sid=notice.sid, sub=notice.sub)
+        ended = self._sessions.end_by(sid=notice.sid, sub=notice.sub)
+        self.hooks.signed_out(ended)
+        return len(ended)
 
     # ---- as a service
 
@@ -361,6 +377,7 @@ class RelyingParty:
     def close(self) -> None:
         """Give back files and connections."""
         self._store.close()
+        self.accounts.close()
         if isinstance(self._transport, Urllib3Transport):
             self._transport.close()
 

@@ -9,6 +9,7 @@
     ├── TokenError      rp.token_… rp.claims rp.logout_… rp.dpop_…   a token or proof that is refused
     ├── SessionEnded    rp.session_ended                         the provider says that the session is over
     ├── AccessError     rp.sign_in_required rp.level_… rp.…_unmet             what a page or an API asks for
+    ├── AccountError    rp.account_…                             linking the application's own accounts
     └── RequestError    rp.form_not_sent rp.cross_site rp.bearer_request          a request that is not carried out
 
 What a person reads of a code (four languages: why, and what to do) lies in `messages.json`; `detail` is for the
@@ -70,3 +71,10 @@ class AccessError(RPError):
 
 class RequestError(RPError):
     """A request that the adapter does not carry out, and says so."""
+
+
+class AccountError(RPError):
+    """The application's own account cannot be linked to the person, or it is not said which one is meant."""
+
+    accounts: tuple[str, ...] = ()
+    """With `rp.account_choice`: those the person may choose from."""

@@ -16,6 +16,9 @@ from relying_party_sdk.settings import Settings
 from relying_party_sdk.stores.protocol import Clock, Store
 
 _KIND = "session"
+_REPLACED = "replaced"
+_UNDER_WAY = 120.0
+"""How long requests with the cookie of a replaced session may still arrive, seconds."""
 ATTRIBUTES = "attributes"
 """Kind of the attributes cached for a session; they end with it."""
 
@@ -88,10 +91,19 @@ class Sessions:
         self._store.delete(ATTRIBUTES, key)
         return self._store.delete(_KIND, key)
 
-    def end_by(self, *, sid: str | None, sub: str | None) -> int:
-        """End every session that carries all that is given; how many there were."""
+    def end_by(self, *, sid: str | None, sub: str | None) -> tuple[str, ...]:
+        """End every session that carries all that is given; the keys of those there were."""
         found = [set(self._store.find(_KIND, self._sealer.name(u, v))) for u, v in (("sid", sid), ("sub", sub)) if v]
-        return sum(self.end(key) for key in set.intersection(*found)) if found else 0
+        return tuple(key for key in set.intersection(*found) if self.end(key)) if found else ()
+
+    def replaced(self, key: str) -> None:
+        """End a session whose browser has a new one: requests under way with the old cookie are no sign-out."""
+        self._store.put(_REPLACED, key, b"-", self._clock() + _UNDER_WAY)
+        self.end(key)
+
+    def was_replaced(self, key: str) -> bool:
+        """True for a session that was replaced a moment ago."""
+        return self._store.get(_REPLACED, key) is not None
 
     def keep_attributes(self, session: Session, raw: Mapping[str, Any]) -> None:
         """Cache what the attribute endpoint said, sealed, for the session at most."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from relying_party_sdk.errors import RPError
-from relying_party_sdk.person import Requirement
+from relying_party_sdk.person import Person, Requirement
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,11 @@ class Arrival:
     unmet: RPError | None
     spent_cookie: str
     """Name of the tab's cookie, of no more use."""
+    person: Person = field(repr=False)
+    session: str
+    """The new session's key."""
+    previous: str | None
+    """Key of the session that the browser had before; it is over."""
 
 
 @dataclass(frozen=True, slots=True)

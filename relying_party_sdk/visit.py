@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from relying_party_sdk.api import Api
 from relying_party_sdk.bearer import AccessToken
@@ -10,6 +12,7 @@ from relying_party_sdk.errors import ProviderError
 from relying_party_sdk.person import Person, Requirement
 from relying_party_sdk.resource import Needs
 from relying_party_sdk.session import Session
+from relying_party_sdk.stores.links import Link
 from relying_party_sdk.web import Call, Reply, Stopped, Web
 
 Headers = list[tuple[str, str]]
@@ -25,6 +28,7 @@ class Visit:
         """The answer depends on who is signed in."""
         self.token: AccessToken | None = None
         """The access token that `admit` let pass."""
+        self._looked = False
         self._session: Session | None = None
         self._person: Person | None = None
 
@@ -34,12 +38,47 @@ class Visit:
 
         Raises ProviderError `rp.provider_unreachable` when that cannot be known any more, StoreError.
         """
-        if not self.touched:
-            cookie = self.web.session_cookie(self.call)
-            self._session = self.web.party.current(cookie) if cookie else None
-            self._person = self.web.party.person(self._session) if self._session else None
-            self.touched = True
+        self.touched = True
+        return self._known
+
+    def watch(self) -> None:
+        """Before a page of an application that keeps its own sessions: its hook is told when ours is over.
+
+        Raises as `person`.
+        """
+        if self.web.party.hooks.on_sign_out is not None:
+            self._known  # noqa: B018 - looked up for what it does
+
+    @property
+    def _known(self) -> Person | None:
+        if not self._looked:
+            party, cookie = self.web.party, self.web.session_cookie(self.call)
+            self._session = party.current(cookie) if cookie else None
+            self._person = party.person(self._session) if self._session else None
+            self._looked = True
+            key = (
+                party.sessions.key_of(cookie) if party.hooks.on_sign_out and cookie and self._session is None else None
+            )
+            if key is not None and not party.sessions.was_replaced(key):
+                party.hooks.signed_out((key,), self.call.native)
         return self._person
+
+    def account(self, account: str | None = None) -> Link | None:
+        """The person's account of the application, of several the one named; None for a person without any.
+
+        A person who is not signed in, or below the level at which the account opens, is sent to sign in or step up
+        first (raises Stopped). Raises AccountError `rp.account_choice`, StoreError.
+        """
+        person = self.require(Requirement())
+        link = self.web.party.accounts.find(person, account)
+        if link is not None:
+            self.require(Requirement(link.level))
+        return link
+
+    def link_account(self, account: str, proved: Callable[[], bool], **how: Any) -> Link:
+        """Link the person to an account, from a form of this site; as `Accounts.link`, and `rp.cross_site`."""
+        self.web.check_own_site(self.call)
+        return self.web.party.accounts.link(self.require(Requirement()), account, proved, **how)
 
     def check(self, wanted: Requirement) -> Reply | None:
         """None to show the page, else what is to be answered instead. Raises as `person`, and as `Web.depart`."""

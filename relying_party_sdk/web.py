@@ -18,8 +18,11 @@ from urllib.parse import parse_qs, quote, urlencode
 from relying_party_sdk import pages, words
 from relying_party_sdk.client import RelyingParty
 from relying_party_sdk.errors import AccessError, CallbackError, RequestError, RPError
+from relying_party_sdk.hooks import Hooks, SignedIn
 from relying_party_sdk.person import Person, Requirement
+from relying_party_sdk.request import safe_path
 from relying_party_sdk.settings import Settings
+from relying_party_sdk.travel import Arrival
 
 log = logging.getLogger("relying_party_sdk")
 
@@ -40,6 +43,8 @@ class Call:
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
+    native: Any = field(default=None, repr=False, compare=False, kw_only=True)
+    """The framework's own request, for hooks."""
 
     @property
     def here(self) -> str:
@@ -157,17 +162,36 @@ class Web:
             arrival.unmet.return_to = arrival.return_to
             reply = self.error(call, arrival.unmet, arrival.wanted)
         else:
-            reply = _redirect(self.settings.base_path + arrival.return_to)
+            reply = _redirect(self.settings.base_path + self._welcomed(call, arrival))
         reply.set_cookie(self.settings.cookie("session"), arrival.cookie)
         reply.drop_cookie(arrival.spent_cookie)
         return reply
 
-    def _logout(self, call: Call) -> Reply:
+    def _welcomed(self, call: Call, arrival: Arrival) -> str:
+        """Where the browser goes after a sign-in: the application may say so. Its failure leaves no session behind."""
+        hook = self.party.hooks.on_sign_in
+        if hook is None:
+            return arrival.return_to
+        try:
+            path = hook(SignedIn(arrival.person, arrival.session, arrival.previous, call.native))
+        except BaseException:
+            self.party.sessions.end(arrival.session)
+            raise
+        return safe_path(path) if path else arrival.return_to
+
+    def check_own_site(self, call: Call) -> None:
+        """Passes for what a page of this site sent. Raises RequestError `rp.cross_site`."""
         origin, site = call.headers.get("origin"), call.headers.get("sec-fetch-site", "same-origin")
         own = self.settings.base_url.removesuffix(self.settings.base_path)
         if (origin is not None and origin not in (own, "null")) or site not in ("same-origin", "none"):
-            raise RequestError("rp.cross_site", "sign-out asked by another site")
-        leaving = self.party.leave(self.session_cookie(call))
+            raise RequestError("rp.cross_site", "asked by another site")
+
+    def _logout(self, call: Call) -> Reply:
+        self.check_own_site(call)
+        cookie = self.session_cookie(call)
+        leaving = self.party.leave(cookie)
+        if key := self.party.sessions.key_of(cookie):
+            self.party.hooks.signed_out((key,), call.native)
         reply = _redirect(leaving.url)
         reply.drop_cookie(self.settings.cookie("session"))
         if leaving.cookie_name:
@@ -273,10 +297,15 @@ class Web:
 
 
 def make_web(
-    settings: Settings | None, party: RelyingParty | None, language: Callable[[Call], str] | None = None
+    settings: Settings | None,
+    party: RelyingParty | None,
+    language: Callable[[Call], str] | None = None,
+    hooks: Hooks | None = None,
 ) -> Web:
     """From a relying party, else settings, else the environment. Raises SettingsError at start."""
-    return Web(party or RelyingParty(settings or Settings.from_environment()), language)
+    web = Web(party or RelyingParty(settings or Settings.from_environment()), language)
+    web.party.hooks = hooks or web.party.hooks
+    return web
 
 
 def lower(headers: Iterable[tuple[str, str]]) -> Mapping[str, str]:

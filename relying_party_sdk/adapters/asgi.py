@@ -16,8 +16,10 @@ from relying_party_sdk.api import needs
 from relying_party_sdk.bearer import AccessToken
 from relying_party_sdk.client import RelyingParty
 from relying_party_sdk.errors import RPError, SettingsError
+from relying_party_sdk.hooks import Hooks
 from relying_party_sdk.person import Attributes, Person, Requirement
 from relying_party_sdk.settings import Settings
+from relying_party_sdk.stores.links import Link
 from relying_party_sdk.visit import Visit
 from relying_party_sdk.web import BODY_LIMIT, Call, Reply, Web, lower, make_web
 
@@ -70,6 +72,14 @@ class AsyncVisit:
         wanted = needs(level, max_age, rung, status_max_age, scope=scope, online=online)
         return await in_thread(self.visit.admit, wanted)
 
+    async def account(self, account: str | None = None) -> Link | None:
+        """The person's account of the application; see `relying_party_sdk.visit.Visit`."""
+        return await in_thread(self.visit.account, account)
+
+    async def link_account(self, account: str, proved: Callable[[], bool], **how: Any) -> Link:
+        """Link the person to an account; `proved` is called in a thread. See `Accounts.link`."""
+        return await in_thread(functools.partial(self.visit.link_account, account, proved, **how))
+
     async def attributes(self) -> Attributes:
         """What the window is registered to learn; empty for nobody. Raises ProviderError, StoreError."""
         person = await self.person()
@@ -90,9 +100,10 @@ class CrosshallRP:
         party: RelyingParty | None = None,
         language: Callable[[Call], str] | None = None,
         web: Web | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         self.app = app
-        self.web = web or make_web(settings, party, language)
+        self.web = web or make_web(settings, party, language, hooks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the SDK's own addresses, hand on everything else with a visit."""
@@ -115,6 +126,8 @@ class CrosshallRP:
             await send(message)
 
         try:
+            if self.web.party.hooks.on_sign_out is not None:
+                await in_thread(visit.watch)
             await self.app({**scope, KEY: AsyncVisit(visit)}, receive, watched)
         except RPError as error:
             if started:
@@ -139,7 +152,9 @@ def read_call(scope: Scope) -> Call:
     if root and (path == root or path.startswith(f"{root}/")):
         path = path.removeprefix(root)
     headers = lower((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
-    return Call(scope.get("method", "GET"), path or "/", scope.get("query_string", b"").decode("latin-1"), headers)
+    return Call(
+        scope.get("method", "GET"), path or "/", scope.get("query_string", b"").decode("latin-1"), headers, native=scope
+    )
 
 
 async def _body(receive: Receive) -> bytes:

@@ -1,7 +1,7 @@
 """Django: a line in MIDDLEWARE, then `@require(level=2)` on a view and `request.crosshall.person` inside it.
 
 Django's own sessions, users and CSRF protection are not touched. Settings: `CROSSHALL_RP` in the project's settings (a
-path, `Settings` or a `RelyingParty`), else the environment.
+path, `Settings` or a `RelyingParty`), else the environment; hooks: `CROSSHALL_RP_HOOKS` (`Hooks`, or where it is).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from django.conf import settings as project
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
+from django.utils.module_loading import import_string
 
 from relying_party_sdk.api import needs
 from relying_party_sdk.client import RelyingParty
@@ -37,10 +38,11 @@ class CrosshallMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
         given: Any = getattr(project, "CROSSHALL_RP", None)
-        if isinstance(given, RelyingParty):
-            self.web = make_web(None, given)
-        else:
-            self.web = make_web(Settings.from_toml(given) if given and not isinstance(given, Settings) else given, None)
+        hooks: Any = getattr(project, "CROSSHALL_RP_HOOKS", None)
+        hooks = import_string(hooks) if isinstance(hooks, str) else hooks
+        party = given if isinstance(given, RelyingParty) else None
+        path = given if given and not party and not isinstance(given, Settings) else None
+        self.web = make_web(Settings.from_toml(path) if path else None if party else given, party, hooks=hooks)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Before and after the view."""
@@ -51,6 +53,10 @@ class CrosshallMiddleware:
             return _response(self.web.serve(replace(call, body=request.read(wanted) if wanted else b"")))
         visit = Visit(self.web, call)
         request.crosshall = visit
+        try:
+            visit.watch()
+        except RPError as error:
+            return _response(self.web.error(call, error))
         response = self.get_response(request)
         if visit.touched and not response.has_header("Cache-Control"):
             response["Cache-Control"] = "no-store"
@@ -123,7 +129,11 @@ def require_token(
 def read_call(request: HttpRequest) -> Call:
     """The request, without its body."""
     return Call(
-        request.method or "", request.path_info, request.META.get("QUERY_STRING", ""), lower(request.headers.items())
+        request.method or "",
+        request.path_info,
+        request.META.get("QUERY_STRING", ""),
+        lower(request.headers.items()),
+        native=request,
     )
 
 

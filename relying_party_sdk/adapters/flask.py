@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from flask import Flask, Response, current_app, g, request
 from werkzeug.wrappers import Response as BaseResponse
@@ -16,8 +16,10 @@ from relying_party_sdk.api import needs
 from relying_party_sdk.bearer import AccessToken
 from relying_party_sdk.client import RelyingParty
 from relying_party_sdk.errors import RPError, SettingsError
+from relying_party_sdk.hooks import Hooks
 from relying_party_sdk.person import Person, Requirement
 from relying_party_sdk.settings import Settings
+from relying_party_sdk.stores.links import Link
 from relying_party_sdk.visit import Visit
 from relying_party_sdk.web import BODY_LIMIT, Call, Reply, Stopped, Web, lower, make_web
 
@@ -38,10 +40,12 @@ class CrosshallRP:
         *,
         party: RelyingParty | None = None,
         language: Callable[[], str] | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         self._settings = settings
         self._party = party
         self._language = language
+        self._hooks = hooks
         self._web: Web | None = None
         if app is not None:
             self.init_app(app)
@@ -49,13 +53,14 @@ class CrosshallRP:
     def init_app(self, app: Flask) -> None:
         """Attach to `app`: addresses, error pages, cookies."""
         language = self._language
-        self._web = make_web(self._settings, self._party, (lambda _: language()) if language else None)
+        self._web = make_web(self._settings, self._party, (lambda _: language()) if language else None, self._hooks)
         app.extensions["crosshall_rp"] = self
         for name, methods in self._web.names.items():
             endpoint = f"crosshall_rp.{name.partition('-')[0].partition('.')[0]}"
             view = functools.partial(self._own, name)
             app.add_url_rule(f"{self._web.settings.prefix}/{name}", endpoint, view, methods=list(methods))
         app.register_error_handler(RPError, self.error_response)
+        app.before_request(lambda: self._visit.watch() if self.party.hooks.on_sign_out else None)
         app.after_request(self._after)
 
     # ---- for the application
@@ -130,6 +135,17 @@ class CrosshallRP:
         """The access token of this call, inside `require_token`."""
         return self._visit.token
 
+    def account(self, account: str | None = None) -> Link | None:
+        """The person's account of this application, of several the one named; None for a person without any.
+
+        Who is not signed in, or below the level at which it opens, is sent to sign in or step up first.
+        """
+        return self._visit.account(account)
+
+    def link_account(self, account: str, proved: Callable[[], bool], **how: Any) -> Link:
+        """Link the person to an account, once `proved()` has verified its old credentials; see `Accounts.link`."""
+        return self._visit.link_account(account, proved, **how)
+
     def sign_in_address(self, return_to: str = "", wanted: Requirement | None = None) -> str:
         """Path that begins a sign-in (or step-up) and comes back to `return_to`, by default this page."""
         return self._visit.sign_in_address(return_to, wanted)
@@ -174,7 +190,14 @@ class CrosshallRP:
 
 def _call(*, body: bool = False) -> Call:
     raw = request.stream.read(BODY_LIMIT + 1) if body else b""
-    return Call(request.method, request.path, request.query_string.decode("latin-1"), lower(request.headers), raw)
+    return Call(
+        request.method,
+        request.path,
+        request.query_string.decode("latin-1"),
+        lower(request.headers),
+        raw,
+        native=request,
+    )
 
 
 def _response(reply: Reply) -> Response:

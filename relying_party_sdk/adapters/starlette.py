@@ -18,8 +18,10 @@ from relying_party_sdk.api import needs
 from relying_party_sdk.bearer import AccessToken
 from relying_party_sdk.client import RelyingParty
 from relying_party_sdk.errors import SettingsError
+from relying_party_sdk.hooks import Hooks
 from relying_party_sdk.person import Attributes, Person, Requirement
 from relying_party_sdk.settings import Settings
+from relying_party_sdk.stores.links import Link
 from relying_party_sdk.web import Call, make_web
 
 P = ParamSpec("P")
@@ -39,13 +41,22 @@ class CrosshallRP:
         *,
         party: RelyingParty | None = None,
         language: Callable[[Call], str] | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
-        self.web = make_web(settings, party, language)
+        self.web = make_web(settings, party, language, hooks)
         app.add_middleware(Middleware, web=self.web)
 
     async def person(self, request: HTTPConnection) -> Person | None:
         """Who is signed in, confirmed within `recheck`; None for nobody. Raises ProviderError, StoreError."""
         return await self.visit(request).person()
+
+    async def account(self, request: HTTPConnection, account: str | None = None) -> Link | None:
+        """The person's account of the application; see `relying_party_sdk.visit.Visit`."""
+        return await self.visit(request).account(account)
+
+    async def link_account(self, request: HTTPConnection, account: str, proved: Callable[[], bool], **how: Any) -> Link:
+        """Link the person to an account; `proved` is called in a thread. See `Accounts.link`."""
+        return await self.visit(request).link_account(account, proved, **how)
 
     async def attributes(self, request: HTTPConnection) -> Attributes:
         """What the window is registered to learn, asked for in a thread. Raises ProviderError, StoreError."""

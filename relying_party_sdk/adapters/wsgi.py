@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from relying_party_sdk.api import needs
 from relying_party_sdk.client import RelyingParty
 from relying_party_sdk.errors import RPError, SettingsError
+from relying_party_sdk.hooks import Hooks
 from relying_party_sdk.person import Requirement
 from relying_party_sdk.settings import Settings
 from relying_party_sdk.visit import Visit
@@ -39,9 +40,10 @@ class CrosshallRP:
         *,
         party: RelyingParty | None = None,
         language: Callable[[Call], str] | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         self.app = app
-        self.web = make_web(settings, party, language)
+        self.web = make_web(settings, party, language, hooks)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer the SDK's own addresses, hand on everything else with a visit."""
@@ -54,6 +56,7 @@ class CrosshallRP:
             return start_response(status, visit.private(headers), *([exc_info] if exc_info else []))
 
         try:
+            visit.watch()
             return self.app({**environ, KEY: visit}, start)
         except RPError as error:
             return _send(self.web.error(call, error), start_response)
@@ -115,7 +118,8 @@ def read_call(environ: Environ) -> Call:
     fields = [(name[5:].replace("_", "-"), value) for name, value in environ.items() if name.startswith("HTTP_")]
     path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
     headers = lower([*fields, ("content-type", environ.get("CONTENT_TYPE") or "")])
-    return Call(environ["REQUEST_METHOD"], path or "/", environ.get("QUERY_STRING", ""), headers)
+    query = environ.get("QUERY_STRING", "")
+    return Call(environ["REQUEST_METHOD"], path or "/", query, headers, native=environ)
 
 
 def read_body(environ: Environ) -> bytes:

@@ -37,7 +37,7 @@ def open_store(address: str, clock: Clock) -> Store:
     if address == "memory:":
         return MemoryStore(clock)
     if is_redis(address):
-        return _extra("redis").RedisStore(address, clock)  # type: ignore[no-any-return]
+        return load_extra("redis").RedisStore(address, clock)  # type: ignore[no-any-return]
     scheme, _, path = address.partition(":")
     return SQLiteStore(path, clock) if scheme == "sqlite" and path else SQLStore(open_database(address), clock)
 
@@ -52,7 +52,7 @@ def open_database(address: str) -> Database:
         raise SettingsError("rp.settings", "no such kind of store; see `store` in the guide")
     if name == "postgres":  # the spelling of libpq, which SQLAlchemy does not take
         address = f"postgresql{plus}{address.removeprefix('postgres').removeprefix(plus)}"
-    return _extra("alchemy").AlchemyDatabase(address)  # type: ignore[no-any-return]
+    return load_extra("alchemy").AlchemyDatabase(address)  # type: ignore[no-any-return]
 
 
 def is_redis(address: str) -> bool:
@@ -70,10 +70,10 @@ def located(address: str, folder: Path) -> str:
     return address if is_address or not address else f"sqlite:{folder / address}"
 
 
-def _extra(name: str) -> Any:
+def load_extra(name: str) -> Any:
     """A store's module whose packages are an extra of the distribution. Raises SettingsError without them."""
     try:
         return import_module(f"relying_party_sdk.stores.{name}")
     except ImportError as error:
-        extra = {"alchemy": "sql"}.get(name, name)
+        extra = {"alchemy": "sql"}.get(name, "redis")
         raise SettingsError("rp.settings", f"this store needs crosshall-rp[{extra}]") from error

@@ -18,7 +18,8 @@ from redis.retry import Retry
 from relying_party_sdk.errors import SettingsError, StoreError
 from relying_party_sdk.stores.protocol import Clock
 
-_PREFIX = "{crosshall-rp}:"
+PREFIX = "{crosshall-rp}:"
+"""Of every key: one hash tag, one node of a cluster."""
 _MARGIN = 60
 _FOREVER = 31_536_000
 """Life of the fencing counter after its last use, seconds: far longer than any lock."""
@@ -129,7 +130,7 @@ class RedisStore:
 
     def lock(self, name: str, seconds: float) -> int | None:
         now = self._clock()
-        token = self._run("lock", [_lock(name), _PREFIX + "fence"], now, now + seconds, _life(seconds), _FOREVER)
+        token = self._run("lock", [_lock(name), PREFIX + "fence"], now, now + seconds, _life(seconds), _FOREVER)
         return int(token) if token is not None else None
 
     def unlock(self, name: str, token: int) -> None:
@@ -167,15 +168,15 @@ def connect(address: str) -> redis.Redis:
 
 
 def _record(kind: str, key: str) -> str:
-    return f"{_PREFIX}{kind}:{key}"
+    return f"{PREFIX}{kind}:{key}"
 
 
 def _tags(kind: str) -> str:
-    return f"{_PREFIX}tag:{kind}:"
+    return f"{PREFIX}tag:{kind}:"
 
 
 def _lock(name: str) -> str:
-    return f"{_PREFIX}lock:{name}"
+    return f"{PREFIX}lock:{name}"
 
 
 def _life(seconds: float) -> int:

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from urllib3.util import Timeout
 
 from relying_party_sdk import ProviderError, RelyingParty, StoreError
 from relying_party_sdk.refresh import Refresher
@@ -152,16 +151,15 @@ def test_kill_in_the_middle_of_a_refresh(tmp_path: Path) -> None:
         window.party.close()
 
 
-def _wait(window: Window, seconds: float) -> None:
-    """How long the window waits for an answer from now on."""
-    transport = window.party._transport
-    assert isinstance(transport, Urllib3Transport)
-    transport._timeout = Timeout(connect=seconds, read=seconds)
+def _impatient(window: Window, seconds: float) -> None:
+    """From now on the window waits so long for the provider."""
+    transport = Urllib3Transport(window.settings.with_(read_timeout=seconds))
+    window.party._sender._transport = window.party._endpoint._transport = transport
 
 
 def _lost(window: Window, provider: FakeProvider, clock: Clock) -> None:
     """The refresh token is spent at the provider, and its answer never came."""
-    _wait(window, 0.2)
+    _impatient(window, 0.2)
     provider.faults.add(Fault.SLOW_REFRESH)
     clock.pass_(60)
 
@@ -230,7 +228,7 @@ def test_outage_signs_nobody_out_before_the_grace(
 ) -> None:
     """Provider away: served until the access token's end plus grace, then 503; back again: the session goes on."""
     browser.open("/matters/7")
-    _wait(window, 0.5)
+    _impatient(window, 0.5)
     provider.faults.add(fault)
     clock.pass_(60 + 299)
     assert browser.open("/matters/7").status == 200
@@ -238,7 +236,7 @@ def test_outage_signs_nobody_out_before_the_grace(
     page = browser.open("/matters/7")
     assert (page.status in (502, 503), "rp.provider_" in page.text) == (True, True)
     provider.faults.clear()
-    _wait(window, window.settings.read_timeout)
+    _impatient(window, 20.0)
     clock.pass_(6)
     assert browser.open("/matters/7").text == "7 level 2 "
     assert provider.refusals == []
