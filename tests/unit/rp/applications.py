@@ -1,4 +1,5 @@
-"""The same application in every framework: `/` who, `/matters/…` level 2, `/high` level 3 fresh, `/line`, `/fault`.
+"""The same application in every framework: `/` who, `/matters/…` level 2, `/high` level 3 fresh, `/line`, `/fault`,
+`/api` for access tokens of level 2 with scope `crosshall`.
 
 Each is handed to werkzeug's test client as WSGI.
 """
@@ -30,9 +31,17 @@ from starlette.routing import Route
 from relying_party_sdk import Person, ProviderError, RelyingParty
 from relying_party_sdk.adapters import asgi, flask, starlette, wsgi
 from relying_party_sdk.adapters import django as dj
+from relying_party_sdk.bearer import AccessToken
 from relying_party_sdk.testing.asgi import as_wsgi
 
 Wsgi = Any
+
+
+def caller(token: AccessToken | None) -> str:
+    """What the API says."""
+    assert token
+    assert token.person
+    return f"{token.client} for {token.person.kind}"
 
 
 def text(person: Person | None) -> str:
@@ -56,6 +65,8 @@ def flask_app(party: RelyingParty) -> Iterator[Wsgi]:
 
     app.add_url_rule("/high", view_func=rp.require(level=3, max_age=600)(lambda: "high"), endpoint="high")
     app.add_url_rule("/line", view_func=rp.require(rung="near")(lambda: "line"), endpoint="line")
+    api = rp.require_token(level=2, scope="crosshall")(lambda: caller(rp.token))
+    app.add_url_rule("/api", view_func=api, endpoint="api", methods=["GET", "POST"])
 
     @app.get("/fault")
     def fault() -> str:
@@ -84,6 +95,9 @@ def wsgi_app(party: RelyingParty) -> Iterator[Wsgi]:
         "/": lambda environ, start: answer(start, text(wsgi.visit_of(environ).person)),
         "/high": wsgi.require(level=3, max_age=600)(lambda _, start: answer(start, "high")),
         "/line": wsgi.require(rung="near")(lambda _, start: answer(start, "line")),
+        "/api": wsgi.require_token(level=2, scope="crosshall")(
+            lambda environ, start: answer(start, caller(wsgi.visit_of(environ).token))
+        ),
     }
 
     def app(environ: dict[str, Any], start: Any) -> Any:
@@ -107,6 +121,8 @@ def asgi_app(party: RelyingParty) -> Iterator[Wsgi]:
         if scope["path"] == "/high":
             await visit.require(level=3, max_age=600)
             return "high"
+        if scope["path"] == "/api":
+            return caller(await visit.require_token(level=2, scope="crosshall"))
         if scope["path"] == "/line":
             await visit.require(rung="near")
             return "line"
@@ -141,6 +157,9 @@ def starlette_app(party: RelyingParty) -> Iterator[Wsgi]:
     async def plain(request: Request) -> PlainTextResponse:
         return PlainTextResponse(request.url.path[1:])
 
+    async def api(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(caller(rp.token(request)))
+
     async def fault(request: Request) -> PlainTextResponse:
         raise ProviderError("rp.provider_busy", "invented")
 
@@ -152,6 +171,7 @@ def starlette_app(party: RelyingParty) -> Iterator[Wsgi]:
         Route("/high", rp.require(level=3, max_age=600)(plain)),
         Route("/line", rp.require(rung="near")(plain)),
         Route("/fault", fault),
+        Route("/api", rp.require_token(level=2, scope="crosshall")(api), methods=["GET", "POST"]),
     ]
     yield as_wsgi(app)
 
@@ -175,6 +195,11 @@ def fastapi_app(party: RelyingParty) -> Iterator[Wsgi]:
     def fault() -> str:
         raise ProviderError("rp.provider_busy", "invented")
 
+    def api(token: AccessToken) -> str:
+        return caller(token)
+
+    api.__annotations__ = {"token": Annotated[AccessToken, Depends(rp.needs_token(level=2, scope="crosshall"))]}
+    app.api_route("/api", methods=["GET", "POST"])(api)
     app.get("/")(home)
     app.api_route("/matters/{name}", methods=["GET", "POST"])(matter)
     app.get("/high", dependencies=[Depends(rp.needs(level=3, max_age=600))])(lambda: "high")
@@ -204,6 +229,10 @@ def django_app(party: RelyingParty) -> Iterator[Wsgi]:
         path("high", dj.require(level=3, max_age=600)(lambda request: HttpResponse("high"))),
         path("line", dj.require(rung="near")(lambda request: HttpResponse("line"))),
         path("fault", fault),
+        path(
+            "api",
+            dj.require_token(level=2, scope="crosshall")(lambda request: HttpResponse(caller(request.crosshall.token))),
+        ),
     ]
     sys.modules[urls.__name__] = urls
     middleware = "relying_party_sdk.adapters.django.CrosshallMiddleware"

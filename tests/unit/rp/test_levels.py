@@ -132,7 +132,7 @@ def test_person_who_idled_on_the_page_of_capacities(browser: Browser, provider: 
 
 
 def test_first_visit_with_an_old_proof(window: Window, browser: Browser, provider: FakeProvider, clock: Clock) -> None:
-    """Without a session here the provider may answer silently; what comes back too old is an error, its button proves."""
+    """Without a session the provider may answer silently; what comes back too old is an error, its button proves."""
     browser.open("/high")
     assert provider.login is not None
     provider.login.brokered = 500
