@@ -24,7 +24,12 @@ COMMANDS = {
     "replay": ("crosshall.replay:app", "Kept verdicts judged again: the same, or the rule that differs."),
     "domain": ("crosshall.domain:app", "Switch a trust domain off and on."),
     "window": ("crosshall.window:app", "Register departmental systems."),
+    "federation": (
+        "crosshall.federation:app",
+        "The trust bundle: keys, drafts, publication, carried disks.",
+    ),
     "realm": ("crosshall.realm:app", "The Keycloak realm as code: plan, apply."),
+    "node": ("crosshall.nodes:app", "A node's way into the federation, its running, and where it stands."),
     "person": ("crosshall.person:app", "An officer's word on a held certificate."),
     "bridge": ("crosshall.bridge:app", "The bridge's own upkeep: watch, migrate, purge."),
     "keys": ("crosshall.bridge:keys", "The provider's signing keys: list, rotate."),

@@ -66,7 +66,7 @@ def write_configuration(front: Front) -> Path:
     write_atomically(front.folder / "pages.conf", _fill("pages.conf", common).encode())
     write_atomically(front.folder / "certificate.conf", _fill("certificate.conf", common).encode(), mode=0o600)
     main = front.folder / "nginx.conf"
-    write_atomically(main, _fill("node.conf", values).encode())
+    write_atomically(main, _fill("main.conf", values).encode())
     return main
 
 

@@ -37,10 +37,6 @@ class Around:
     """What stands beside the node's own parts."""
 
     parts: tuple[Part, ...] = ()
-    upstreams: tuple[tuple[str, str], ...] = ()
-    """Host name → `address:port` of systems that share the front (the demo's windows)."""
-    trust: tuple[Path, ...] = ()
-    """PEM files of CAs that Keycloak's own calls trust beside the public ones."""
     workers: int = 2
 
 
@@ -125,7 +121,7 @@ class NodeStack:
     def _keycloak(self) -> KeycloakServer:
         settings = self.settings
         node, names = settings.keycloak, [_host(settings.bridge.issuer), _host(settings.keycloak.issuer)]
-        names += [name for name, _ in self._around.upstreams]
+        names += settings.front.upstreams
         file = node.database_url_file
         return KeycloakServer(
             home=self._home,
@@ -136,7 +132,7 @@ class NodeStack:
             admin_user=node.admin_user,
             admin_password_file=node.admin_password_file,
             database_url=read_password(file) if file is not None else "",
-            trust=self._around.trust,
+            trust=(settings.front.ca_file,) if settings.front.ca_file is not None else (),
             # names that only browsers know to be loopback (RFC 6761 §6.3); all others are the machine's resolver's
             hosts=tuple(names) if all(name.endswith(_LOCALHOST) for name in names) else (),
         )
@@ -155,7 +151,7 @@ class NodeStack:
             certificate=settings.front.certificate,
             certificate_key=settings.front.certificate_key,
             channel_secret=channel_secret(settings),
-            windows=self._around.upstreams,
+            windows=tuple(settings.front.upstreams.items()),
             published=settings.front.published,
         )
 

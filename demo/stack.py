@@ -88,17 +88,8 @@ class Demo:
 
     def start(self) -> None:
         """Start every part and apply the realm; returns when all are ready."""
-        self._node.start(
-            Around(
-                parts=(*map(self._window_part, WINDOWS), self._signer_part()),
-                upstreams=tuple(
-                    (self.addresses.host(name), f"127.0.0.1:{port}")
-                    for name, port in self.addresses.window_ports.items()
-                ),
-                trust=(self.pki.tls_ca,),
-                workers=self.options.workers,
-            )
-        )
+        parts = (*map(self._window_part, WINDOWS), self._signer_part())
+        self._node.start(Around(parts, workers=self.options.workers))
 
     def _sections(self) -> dict[str, dict[str, object]]:
         where, options = self.addresses, self.options
@@ -121,6 +112,8 @@ class Demo:
                 "listen": f"127.0.0.1:{where.port}",
                 "certificate": str(self.pki.tls_certificate),
                 "certificate_key": str(self.pki.tls_key),
+                "ca_file": str(self.pki.tls_ca),
+                "upstreams": {where.host(name): f"127.0.0.1:{port}" for name, port in where.window_ports.items()},
             },
         }
         if options.database_url:

@@ -153,23 +153,23 @@ def join(
     text: str,
     fingerprint: str,
     *,
-    fetch: Callable[[bytes, tuple[str, ...]], Roster],
+    fetch: Callable[[Admission, tuple[str, ...]], Roster],
     replace: bool = False,
 ) -> RosterNode:
     """This node is in: root pinned, bundle fetched, its row found, its person key in place. Can be repeated.
 
-    `fetch(root, sources)` pins the root, brings the bundle here and returns its roster. Raises as the steps above.
+    `fetch(admission, sources)` pins its root, brings the bundle here and returns its roster. Raises as the steps above.
     """
     admission = check_admission(text, fingerprint, settings)
     sources = settings.sync.sources or admission.sources
-    row = check_roster(fetch(admission.root, tuple(sources)), admission, settings)
+    row = check_roster(fetch(admission, tuple(sources)), admission, settings)
     take_person_key(admission, settings, replace=replace)
     remember_sources(file, sources)
     return row
 
 
 def leave(settings: Settings) -> None:
-    """This node takes no trust any more: what it fetched and pinned is gone, its trusted time too (the rung: closed)."""
+    """This node takes no trust any more: what it fetched and pinned is gone, and its trusted time (rung: closed)."""
     state = settings.node.state
     (state / "trusted-time.json").unlink(missing_ok=True)
     shutil.rmtree(state / "federation", ignore_errors=True)

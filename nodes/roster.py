@@ -1,4 +1,4 @@
-"""The province's hand on the roster: rows of the source bundle's `roster.json`; they go out with its next publication."""
+"""The province's hand on the roster: rows of the source bundle's `roster.json`, which go out with its publication."""
 
 from __future__ import annotations
 

@@ -108,7 +108,8 @@ def inside(root: Path, command: str) -> int:
     }
     # the root becomes a mount of its own: programs inside may then make mount namespaces, as on a real machine
     mounts = (
-        f"mount --bind {root} {root} && mount -t proc proc {root}/proc && mount --rbind /dev {root}/dev && mount -t sysfs sys {root}/sys && "
+        f"mount --bind {root} {root} && "
+        f"mount -t proc proc {root}/proc && mount --rbind /dev {root}/dev && mount -t sysfs sys {root}/sys && "
         f'exec chroot {root} /bin/sh -c "$0"'
     )
     return subprocess.run(

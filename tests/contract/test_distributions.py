@@ -43,7 +43,7 @@ def test_data_travels_with_the_code(wheels: dict[str, Path]) -> None:
         "crosshall/config/claims.schema.json",
         "crosshall/config/errors/run.toml",
         "crosshall/config/locales/zh-Hans.toml",
-        "crosshall/config/nginx/node.conf",
+        "crosshall/config/nginx/main.conf",
         "crosshall/config/realm/realm.toml",
         "ca_bridge/py.typed",
         "ca_bridge/store/migrations/versions/0001_first.py",

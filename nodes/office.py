@@ -1,0 +1,161 @@
+"""The province's online work, without a key holder: what its bundle refuses goes out at once, nodes' words come in.
+
+    bundle/ crls, denials ─▶ status role        every minute ─▶ timestamp        nodes' halls ─▶ lanes, reports
+
+A node that does not answer delays nobody: each is asked in a thread of its own, and the next round asks again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import structlog
+
+from ca_bridge.errors import CrosshallError, FederationError
+from ca_bridge.files import write_atomically
+from ca_bridge.trust.bundle import MANIFEST, read_bundle
+from ca_bridge.trust.roster import RosterNode
+from ca_bridge.types import Clock
+from nodes import roles
+from nodes.publish import Publisher
+from nodes.report import FILE as REPORT
+from nodes.report import LIMIT as REPORT_LIMIT
+from nodes.roster import read_roster
+from nodes.sorting import part
+from nodes.transport import Source, open_source, read
+
+STAMP_EVERY = timedelta(seconds=60)
+ASK_SECONDS = 5.0
+"""The longest that one node is waited for."""
+_THREADS = 16
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What one round did."""
+
+    stamped: bool = False
+    status: bool = False
+    collected: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+    """Names of nodes that gave no answer."""
+    codes: Mapping[str, str] = field(default_factory=dict)
+
+
+class Office:
+    """The loop of the province's machine."""
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        *,
+        bundle: Path,
+        province: str,
+        reports: Path,
+        clock: Clock,
+        ca_file: str = "",
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`bundle`: the province's source bundle; `reports`: where nodes' words are kept, `<name with dots>.jws`."""
+        self._publisher = publisher
+        self._bundle = bundle
+        self._province = province
+        self._reports = reports
+        self._clock = clock
+        self._ca_file = ca_file
+        self._ticks = ticks
+        self._sources: dict[str, Source] = {}
+        self._stamped: datetime | None = None
+        self._seen = b""
+
+    def run(self, stop: threading.Event, seconds: float) -> None:
+        """Round after round until `stop`, `seconds` apart; what a round could not do is logged and tried again."""
+        while not stop.is_set():
+            done = self.round()
+            if done.codes or done.collected:
+                _log.info("federation.office", codes=dict(done.codes), collected=done.collected)
+            stop.wait(seconds)
+
+    def round(self) -> Done:
+        """One round. Never raises for what a node, the disk or the bundle does wrong."""
+        codes: dict[str, str] = {}
+        status = self._try("status", self._send_status, codes) or False
+        collected, silent = self._ask_nodes(codes)
+        due = self._stamped is None or abs(self._clock() - self._stamped) >= STAMP_EVERY
+        stamped = bool(due and self._try("stamp", self._stamp, codes))
+        return Done(stamped, status, collected, silent, codes)
+
+    def _try(self, what: str, step: Callable[[], bool], codes: dict[str, str]) -> bool:
+        try:
+            return step()
+        except CrosshallError as error:
+            codes[what] = error.code
+        except OSError as error:
+            codes[what] = "federation.disk"
+            _log.error("federation.office", step=what, error=error.strerror)
+        return False
+
+    def _stamp(self) -> bool:
+        self._publisher.stamp()
+        self._stamped = self._clock()
+        return True
+
+    def _send_status(self) -> bool:
+        """CRLs and denials of the bundle, when its manifest has changed; positive trust waits for its key holders."""
+        manifest = (self._bundle / MANIFEST).read_bytes()
+        if manifest == self._seen:
+            return False
+        bundle = read_bundle(self._bundle)
+        files = {
+            path.relative_to(self._bundle).as_posix(): path.read_bytes()
+            for folder in ("crls", "denials", "filters")
+            for path in sorted((self._bundle / folder).glob("*"))
+            if path.is_file() and not path.name.startswith(".")
+        }
+        self._publisher.status(part(files, bundle, self._province)[roles.STATUS])
+        self._seen = manifest
+        return True
+
+    def _ask_nodes(self, codes: dict[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        try:
+            nodes = [node for node in read_roster(self._bundle).nodes if node.role != "province"]
+        except CrosshallError as error:
+            codes["roster"] = error.code
+            return (), ()
+        if not nodes:
+            return (), ()
+        with ThreadPoolExecutor(min(_THREADS, len(nodes))) as pool:
+            answers = dict(zip((node.name for node in nodes), pool.map(self._report_of, nodes), strict=True))
+        collected: list[str] = []
+        for node in nodes:
+            if answers[node.name]:
+                codes[node.name] = answers[node.name]
+                continue
+            try:
+                collected += self._publisher.collect(self._source(node), self._ticks)
+            except FederationError as error:
+                codes[node.name] = error.code
+        return tuple(collected), tuple(name for name, code in answers.items() if code)
+
+    def _report_of(self, node: RosterNode) -> str:
+        """Keep what the node last said of itself, unread; the code of why it could not be fetched, or empty."""
+        try:
+            data = read(self._source(node), REPORT, REPORT_LIMIT, self._ticks() + ASK_SECONDS)
+            write_atomically(self._reports / f"{roles.domain_role(node.name)}.jws", data)
+        except FederationError as error:
+            return error.code
+        except OSError:
+            return "federation.disk"
+        return ""
+
+    def _source(self, node: RosterNode) -> Source:
+        if node.hall not in self._sources:
+            self._sources[node.hall] = open_source(f"{node.hall}/federation/", ca_file=self._ca_file, ticks=self._ticks)
+        return self._sources[node.hall]
