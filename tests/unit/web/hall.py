@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -360,8 +360,8 @@ def make_hall(
         windows=lambda: (window,),
         deliver_logouts=lambda: told.append(1) or 1,
         trusted=ladder,
-        **(more or {}),
     )
+    services = replace(services, **(more or {}))
     app = Flask("hall-of-the-tests", static_folder=None)
     services.install(app)
     web.register(app)
