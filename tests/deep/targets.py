@@ -26,13 +26,29 @@ from ca_bridge.crypto.challenge import Challenge
 from ca_bridge.errors import CrosshallError
 from ca_bridge.path.budget import Budget
 from ca_bridge.path.constraints import Constraints, check, narrow
-from ca_bridge.revocation.crl import CrlSet
+from ca_bridge.revocation.crl import CrlSet, Query, crl_status
+from ca_bridge.revocation.ocsp import single_status
+from ca_bridge.revocation.status import Kind
 from ca_bridge.verdict.supplied import Supplied, validate
 from tests import pki
 from tests.conformance.resign import sm2_key
 from tests.deep.chains import Link, build
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+class _Nobody:
+    """No key may sign CRLs: only scopes and times are looked at."""
+
+    def keys(self, name: object, issuer_spki: bytes) -> tuple[tuple[bytes, str, object], ...]:
+        return ()
+
+    def trusted(self, token: object, at: datetime) -> bool:
+        return False
+
+
+_NOBODY = _Nobody()
 _NAME = bytes.fromhex("300d310b300906035504061302434e")
 _BINDING = narrow(
     Constraints(),
@@ -84,7 +100,9 @@ def crl(data: bytes) -> None:
     theirs = x509.load_der_x509_crl(body)
     assert found.count == len(theirs)
     assert (found.this_update, found.next_update) == (theirs.last_update_utc, theirs.next_update_utc)
-    CrlSet.of([found])
+    for at in (AT, _LAST):
+        status = crl_status(Query(holder(national=False), b"", at), CrlSet.of([found]), _NOBODY, verified={})
+        assert status.kind is Kind.UNKNOWN
     for number, revoked in enumerate(theirs):
         if number == 50:
             break
@@ -104,6 +122,9 @@ def ocsp(data: bytes) -> None:
     theirs = cryptography_ocsp.load_der_ocsp_response(body)
     assert found.produced_at == theirs.produced_at_utc
     assert [single.serial for single in found.singles] == [one.serial_number for one in theirs.responses]
+    for single in found.singles:
+        for at in (_FIRST, AT, _LAST):
+            single_status(single, at)
 
 
 @cache

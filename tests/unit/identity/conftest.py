@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ca_bridge.asn1.certificate import Certificate, parse_certificate
 
 OIDS = {"CN": "2.5.4.3", "serialNumber": "2.5.4.5", "O": "2.5.4.10", "OU": "2.5.4.11", "title": "2.5.4.12"}
+OIDS["organizationIdentifier"] = "2.5.4.97"
 Leaf = Callable[..., Certificate]
 
 
