@@ -26,7 +26,7 @@ from tests.unit.web.hall import CHANNEL, SIGNER, Authority, Hall, Held, Visitor,
 
 WIDTHS = {"phone": (390, 844), "desktop": (1280, 900)}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-NAMES = "--host-resolver-rules=MAP *.gd.test 127.0.0.1"
+NAMES = "--host-resolver-rules=MAP *.test 127.0.0.1"
 """Names that do not say loopback: only then does the page ask for the state of the browser's permission."""
 SCREENSHOTS = Path(__file__).resolve().parents[3] / "screenshots"
 
@@ -43,7 +43,7 @@ class Served:
 @contextmanager
 def serve(folder: Path) -> Iterator[Served]:
     """The hall behind TLS, with a front that does what nginx does for the certificate host."""
-    server = make_server("127.0.0.1", 0, lambda *_: [], threaded=True, ssl_context=_tls(folder))
+    server = make_server("127.0.0.1", 0, lambda *_: [], threaded=True, ssl_context=tls_context(folder))
     issuer = f"https://hall.gd.test:{server.port}"
     authorities = [Authority("gd-public", "gd-ca-01"), Authority("gz-public", "gz-ca-01", "gd/guangzhou")]
     bridge = {"issuer": issuer, "certificate_host": f"*.cert.gd.test:{server.port}"}
@@ -159,7 +159,8 @@ def with_check_digit(first: str) -> str:
     return first + "10X98765432"[sum(int(digit) * weight for digit, weight in zip(first, weights, strict=True)) % 11]
 
 
-def _tls(folder: Path) -> ssl.SSLContext:
+def tls_context(folder: Path) -> ssl.SSLContext:
+    """For every name of the tests."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hall of the tests")])
     now = datetime.datetime.now(datetime.UTC)
