@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import AwareDatetime, Field
 
@@ -38,6 +38,7 @@ from ca_bridge.trust.rules import (
     parse_policy,
 )
 
+T = TypeVar("T")
 FORMAT = 1
 MANIFEST = "bundle.json"
 MAX_FILES = 50_000
@@ -74,14 +75,19 @@ class Bundle:
     """The federation's nodes; empty for a node that stands alone."""
     problems: tuple[str, ...] = ()
     """What was left out, for operators."""
+    parsed: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """Certificates, CRLs and profiles by reader and SHA-256 of their files, for the bundle that comes next."""
 
 
-def read_bundle(folder: Path) -> Bundle:
-    """The bundle in `folder`, whole. Raises PathError `trust.bundle` or the code of the table that is wrong."""
+def read_bundle(folder: Path, known: Bundle | None = None) -> Bundle:
+    """The bundle in `folder`, whole. Raises PathError `trust.bundle` or the code of the table that is wrong.
+
+    `known`: a bundle whose files, where they are there again octet for octet, need not be parsed again.
+    """
     for _ in range(3):
         manifest = _read(folder / MANIFEST, MAX_MANIFEST_OCTETS)
         try:
-            bundle = _assemble(manifest, _checked_files(folder, manifest))
+            bundle = _assemble(manifest, _checked_files(folder, manifest), {} if known is None else known.parsed)
         except CrosshallError:
             # A publisher may have replaced files between our two looks; an unchanged manifest means the fault is real.
             if _read(folder / MANIFEST, MAX_MANIFEST_OCTETS) == manifest:
@@ -170,8 +176,27 @@ def _manifest(data: bytes) -> _Manifest:
     return build(_Manifest, table, "trust.bundle", MANIFEST)
 
 
-def _assemble(manifest: bytes, files: Mapping[str, bytes]) -> Bundle:
+class _Files(dict[str, bytes]):
+    """A bundle's files by path; what has been parsed for another bundle, octet for octet, is not parsed again."""
+
+    def __init__(self, files: Mapping[str, bytes], hashes: Mapping[str, str], known: Mapping[str, Any]) -> None:
+        super().__init__(files)
+        self._hashes = hashes
+        self._known = known
+        self.parsed: dict[str, Any] = {}
+
+    def once(self, path: str, parse: Callable[[bytes], T]) -> T:
+        """The file as `parse` reads it. Raises what `parse` raises, each time."""
+        key = f"{parse.__name__} {self._hashes[path]}"
+        if key not in self.parsed:
+            self.parsed[key] = self._known[key] if key in self._known else parse(self[path])
+        found: T = self.parsed[key]
+        return found
+
+
+def _assemble(manifest: bytes, octets: Mapping[str, bytes], known: Mapping[str, Any] = MappingProxyType({})) -> Bundle:
     head = _manifest(manifest)
+    files = _Files(octets, head.files, known)
     crls, problems = _crls(files)
     profiles = _profiles(files)
     bundle = Bundle(
@@ -189,6 +214,7 @@ def _assemble(manifest: bytes, files: Mapping[str, bytes]) -> Bundle:
         origins=files.get("origins.json", b""),
         roster=_table(files, "roster.json", parse_roster, Roster()),
         problems=problems,
+        parsed=files.parsed,
     )
     _consistent(bundle)
     return bundle
@@ -198,20 +224,20 @@ def _under(files: Mapping[str, bytes], folder: str, ending: str) -> list[str]:
     return sorted(path for path in files if path.startswith(folder) and path.endswith(ending))
 
 
-def _certificate(files: Mapping[str, bytes], path: str) -> Certificate:
+def _certificate(files: _Files, path: str) -> Certificate:
     if path not in files:
         raise PathError("trust.list", f"{path} is not in the bundle")
     try:
-        return load_certificate(files[path])
+        return files.once(path, load_certificate)
     except CrosshallError as error:
         raise PathError("trust.certificate", f"{path}: {error}") from error
 
 
-def _profiles(files: Mapping[str, bytes]) -> Mapping[str, Profile]:
+def _profiles(files: _Files) -> Mapping[str, Profile]:
     profiles: dict[str, Profile] = {}
     keys: dict[str, str] = {}
     for path in _under(files, "profiles/", ".toml"):
-        profile = parse_profile(files[path], path)
+        profile = _profile(files, path)
         if profile.id in profiles:
             raise PathError("trust.profile", f"{path}: id {profile.id} is there twice")
         profiles[profile.id] = profile
@@ -221,7 +247,14 @@ def _profiles(files: Mapping[str, bytes]) -> Mapping[str, Profile]:
     return MappingProxyType(profiles)
 
 
-def _entries(files: Mapping[str, bytes]) -> Iterable[ListEntry]:
+def _profile(files: _Files, path: str) -> Profile:
+    def profile(data: bytes) -> Profile:
+        return parse_profile(data, path)
+
+    return files.once(path, profile)
+
+
+def _entries(files: _Files) -> Iterable[ListEntry]:
     for path in _under(files, "lists/", ".toml"):
         for row in parse_rows(files[path], path):
             root, signing = _certificate(files, f"lists/{row.root}"), _certificate(files, f"lists/{row.signing}")
@@ -240,11 +273,11 @@ def _table(files: Mapping[str, bytes], path: str, parse: Callable[[bytes, str], 
     return parse(files[path], path) if path in files else empty
 
 
-def _crls(files: Mapping[str, bytes]) -> tuple[tuple[Crl, ...], tuple[str, ...]]:
+def _crls(files: _Files) -> tuple[tuple[Crl, ...], tuple[str, ...]]:
     crls, problems = [], []
     for path in _under(files, "crls/", ".crl"):
         try:
-            crls.append(load_crl(files[path]))
+            crls.append(files.once(path, load_crl))
         except CrosshallError as error:
             problems.append(f"{path}: {error.code}")
     return tuple(crls), tuple(problems)

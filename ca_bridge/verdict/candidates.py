@@ -13,6 +13,7 @@ from datetime import datetime
 from ca_bridge.asn1.certificate import Certificate
 from ca_bridge.asn1.names import Normalised
 from ca_bridge.path.state import State
+from ca_bridge.path.validate import Reached
 from ca_bridge.trust.lists import ListEntry
 from ca_bridge.trust.profile import Profile
 from ca_bridge.trust.rules import Denial, certificate_key
@@ -40,6 +41,8 @@ class Candidate:
     """Why everything under this path is denied; empty when nothing is."""
     alone: bool = False
     """All candidates of this issuer's name have this one's profile."""
+    reached: Reached = field(default_factory=dict, repr=False, compare=False)
+    """What leaves of these policies reach by this path, remembered."""
 
     @property
     def engine(self) -> str:
@@ -65,6 +68,11 @@ class Denied:
             tuple(row.domain for row in rows if row.domain is not None),
         )
 
+    @property
+    def nothing(self) -> bool:
+        """Whether there are no denials at all."""
+        return not (self.keys or self.certificates or self.domains)
+
     def domain(self, owner: Profile) -> str:
         """Why a CA is denied for its domain or one above it; empty when it is not."""
         for domain in self.domains:
@@ -89,11 +97,16 @@ def build(
     lists: Iterable[tuple[ListEntry, State]],
     by_key: Mapping[str, Profile],
     parents: Mapping[str, State],
+    *,
     denied: Denied,
+    before: Mapping[Normalised, tuple[Candidate, ...]],
 ) -> Mapping[Normalised, tuple[Candidate, ...]]:
-    """Candidates by issuer's name, the shortest first; as many end states as the graph kept, and all list entries."""
+    """Candidates by issuer's name, the shortest first; as many end states as the graph kept, and all list entries.
+
+    `before`: candidates under the same denials, of which those that would be the same are taken over.
+    """
     found: dict[Normalised, list[Candidate]] = {}
-    builder = _Builder(by_key, parents, denied)
+    builder = _Builder(by_key, parents, denied, before)
     for state in states:
         found.setdefault(state.issuer.normalised, []).append(builder.of_state(state))
     for entry, state in lists:
@@ -105,21 +118,38 @@ def _ordered(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     ordered = sorted(candidates, key=lambda candidate: len(candidate.above))
     profile = ordered[0].profile
     if any(candidate.profile is not profile for candidate in ordered):
-        return tuple(ordered)
-    return tuple(replace(candidate, alone=True) for candidate in ordered)
+        return tuple(replace(c, alone=False) if c.alone else c for c in ordered)
+    return tuple(c if c.alone else replace(c, alone=True) for c in ordered)
 
 
 class _Builder:
-    def __init__(self, by_key: Mapping[str, Profile], parents: Mapping[str, State], denied: Denied) -> None:
+    def __init__(
+        self,
+        by_key: Mapping[str, Profile],
+        parents: Mapping[str, State],
+        denied: Denied,
+        before: Mapping[Normalised, tuple[Candidate, ...]],
+    ) -> None:
         self._by_key = by_key
         self._parents = parents
         self._denied = denied
+        self._before = {id(c.state): c for kept in before.values() for c in kept if c.entry is None}
 
     def of_state(self, state: State) -> Candidate:
+        known = self._before.get(id(state))
+        if known is not None and known.state is state and self._holds(known):
+            return known
         anchor = state.anchor.certificate
         chain = tuple(reversed(state.path))
         above = chain if anchor is None else (*chain, anchor)
         return self._candidate(state, None, above, chain)
+
+    def _holds(self, known: Candidate) -> bool:
+        """Whether a candidate of the same state, made before, is what would be made now."""
+        parents = self._parents
+        return known.profile is self._by_key.get(known.state.spki_sha256) and all(
+            parents[issuer.spki_sha256] is issuer for _, issuer in known.issuers
+        )
 
     def of_entry(self, entry: ListEntry, state: State) -> Candidate:
         above = (entry.signing,) if entry.root == entry.signing else (entry.signing, entry.root)
@@ -149,6 +179,8 @@ class _Builder:
 
     def _why_denied(self, state: State, above: tuple[Certificate, ...]) -> str:
         """By the domain of every CA in the path, by key, by certificate."""
+        if self._denied.nothing:
+            return ""
         keys = [*(certificate.spki_sha256 for certificate in above), state.spki_sha256]
         for key in keys:
             owner = self._by_key.get(key)

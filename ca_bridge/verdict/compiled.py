@@ -57,8 +57,11 @@ class Compiled:
             yield path[index], self.parents[key]
 
 
-def compile_all(bundle: Bundle) -> Compiled:
-    """The compiled form of a bundle; what leads nowhere is named in `problems`, never raised."""
+def compile_all(bundle: Bundle, previous: Compiled | None = None) -> Compiled:
+    """The compiled form of a bundle; what leads nowhere is named in `problems`, never raised.
+
+    `previous`: what has not changed since is taken from it; the result is the same as without.
+    """
     by_key = {key: profile for profile in bundle.profiles.values() for key in profile.keys}
 
     def sm2_id(key: str) -> str:
@@ -72,7 +75,8 @@ def compile_all(bundle: Bundle) -> Compiled:
         inhibit_any_policy=policy.inhibit_any_policy,
         max_intermediates=policy.max_intermediates,
     )
-    graph = compile_graph(bundle.anchors, _authorities(bundle), inputs, sm2_id)
+    before = None if previous is None else previous.graph
+    graph = compile_graph(bundle.anchors, _authorities(bundle), inputs, sm2_id, before)
     lists, faults = _list_states(bundle, sm2_id)
     every = [*(s for states in graph.states.values() for s in states), *(e.state for es in lists.values() for e in es)]
     parents: dict[str, State] = {}
@@ -101,11 +105,28 @@ def compile_all(bundle: Bundle) -> Compiled:
         sm2_id=sm2_id,
         parents=parents,
         candidates=build(
-            (s for states in graph.states.values() for s in states), entries_known, by_key, parents, denied
+            (s for states in graph.states.values() for s in states),
+            entries_known,
+            by_key,
+            parents,
+            denied=denied,
+            before={} if previous is None else _kept(previous, denied, by_key),
         ),
         denied=denied,
         problems=(*bundle.problems, *graph.problems, *faults),
     )
+
+
+def _kept(
+    previous: Compiled, denied: Denied, by_key: Mapping[str, Profile]
+) -> Mapping[Normalised, tuple[Candidate, ...]]:
+    """The candidates that may be taken over: none when another denial, or another CA's domain, may deny them now."""
+    known = previous.by_key
+    if previous.denied != denied:
+        return {}
+    if not denied.nothing and (len(known) != len(by_key) or any(known.get(k) is not p for k, p in by_key.items())):
+        return {}
+    return previous.candidates
 
 
 def with_status(compiled: Compiled, bundle: Bundle, overlay: Overlay) -> Compiled:

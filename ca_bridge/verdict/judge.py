@@ -45,11 +45,8 @@ class Judged:
     """One candidate's result."""
 
     stage: Stage
-    engine: str
-    path: tuple[Certificate, ...]
+    candidate: Candidate
     refusal: Refusal | None = None
-    state: State | None = None
-    profile: Profile | None = None
     type: CertificateType | None = None
     policies: frozenset[str] = frozenset()
     level: int = 0
@@ -69,18 +66,20 @@ def judge_leaf(compiled: Compiled, leaf: Certificate, at: datetime) -> tuple[Jud
         found.append(judged)
         if judged.stage is Stage.ACCEPTED and candidate.alone and judged.level == _most(compiled, judged):
             break
-    return tuple(sorted(found, key=lambda judged: (-judged.stage, -judged.level, len(judged.path))))
+    if len(found) > 1:
+        found.sort(key=lambda judged: (-judged.stage, -judged.level, len(judged.candidate.above)))
+    return tuple(found)
 
 
 def _most(compiled: Compiled, judged: Judged) -> int:
     """The highest level that a certificate of this type can reach by any path under its profile."""
-    assert judged.profile is not None
-    assert judged.type is not None
-    levels = compiled.levels
-    reached = levels.assigned_level(judged.profile.id, judged.type.id)
+    profile, kind, levels = judged.candidate.profile, judged.type, compiled.levels
+    assert profile is not None
+    assert kind is not None
+    reached = levels.assigned_level(profile.id, kind.id)
     if reached is None:
         reached = max(levels.policies.values(), default=0)
-    return min(reached, levels.storage.get(judged.type.storage, 0), judged.profile.max_level)
+    return min(reached, levels.storage.get(kind.storage, 0), profile.max_level)
 
 
 def refused(error: CrosshallError, depth: int = 0) -> Refusal:
@@ -101,21 +100,19 @@ class _Asked:
 
     def judge(self, candidate: Candidate) -> Judged:
         """How far this candidate comes."""
-        leaf, state, at = self._leaf, candidate.state, self._at
-        path = (leaf, *candidate.above)
         stage = Stage.SIGNATURE
         try:
-            self._check_signature(state)
+            self._check_signature(candidate.state)
             stage = Stage.PATH
-            outcome = finish(state, leaf, Budget(_LEAF_LIMITS))
+            outcome = finish(candidate.state, self._leaf, Budget(_LEAF_LIMITS), candidate.reached)
             self._check_times(candidate)
             if candidate.entry is not None:
-                _check_entry(candidate.entry, leaf, at)
+                _check_entry(candidate.entry, self._leaf, self._at)
             stage = Stage.LEAF
-            return self._accept(candidate, outcome, path)
+            return self._accept(candidate, outcome)
         except CrosshallError as error:
             stage = Stage.STATUS if isinstance(error, RevocationError) else stage
-            return Judged(stage, candidate.engine, path, refused(error), state)
+            return Judged(stage, candidate, refused(error))
 
     def _check_times(self, candidate: Candidate) -> None:
         check_time(self._leaf, self._at, 0)
@@ -125,7 +122,7 @@ class _Asked:
         for depth, certificate in enumerate(candidate.dated, start=1):  # says which
             check_time(certificate, self._at, depth)
 
-    def _accept(self, candidate: Candidate, outcome: Outcome, path: tuple[Certificate, ...]) -> Judged:
+    def _accept(self, candidate: Candidate, outcome: Outcome) -> Judged:
         """What both engines ask of a leaf whose key is proved."""
         compiled, state, profile = self._compiled, candidate.state, candidate.profile
         if profile is None:
@@ -136,15 +133,13 @@ class _Asked:
             kind = self._types[profile.id] = check_sign_in(self._leaf, profile)
         status = self._status(state)
         oldest = self._check_authorities(candidate, status.this_update)
+        policies = outcome.policies
         return Judged(
             Stage.ACCEPTED,
-            candidate.engine,
-            path,
-            state=state,
-            profile=profile,
+            candidate,
             type=kind,
-            policies=outcome.policies,
-            level=_level(compiled.levels, profile, kind, outcome.policies if candidate.entry is None else frozenset()),
+            policies=policies,
+            level=_level(compiled.levels, profile, kind, policies if candidate.entry is None else frozenset()),
             status_issued_at=status.this_update,
             oldest_data=oldest,
         )
@@ -185,6 +180,10 @@ class _Asked:
     def _check_authorities(self, candidate: Candidate, oldest: datetime | None) -> datetime | None:
         """Each CA certificate's status; a list's may be unknown. Returns when the oldest data was issued."""
         book, at = self._compiled.book, self._at
+        whole = book.chain(candidate.issuers, at) if candidate.entry is None else None
+        if whole is not None:
+            issued = whole.this_update
+            return oldest if issued is None or (oldest is not None and oldest <= issued) else issued
         for depth, (certificate, issuer) in enumerate(candidate.issuers, start=1):
             status = book.authority(certificate, issuer, at)
             if candidate.entry is None or status.kind is Kind.REVOKED:

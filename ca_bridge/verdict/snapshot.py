@@ -7,6 +7,7 @@ verdict = snapshot.judge(leaf_der, at)
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import logging
 import threading
@@ -47,7 +48,7 @@ class Snapshot:
         """SHA-256 of the bundle's manifest, or of that and the overlay's; hexadecimal."""
         if not self.overlay:
             return self.bundle.hash
-        return hashlib.sha256(f"{self.bundle.hash} {self.overlay}".encode()).hexdigest()
+        return _both(self.bundle.hash, self.overlay)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -107,9 +108,8 @@ class Snapshot:
     def _refused(self, best: Judged, refusals: tuple[Refusal, ...], leaf: Certificate, at: datetime) -> Verdict:
         assert best.refusal is not None
         # Before the signature is proved the certificate has no issuer, whatever name it bears.
-        proved = best.stage > Stage.SIGNATURE and best.state is not None
-        profile = self.compiled.by_key.get(best.state.spki_sha256) if proved and best.state is not None else None
-        key = certificate_key(best.state.spki_sha256, leaf.serial) if proved and best.state is not None else ""
+        issuer = best.candidate.state.spki_sha256 if best.stage > Stage.SIGNATURE else None
+        profile = self.compiled.by_key.get(issuer) if issuer is not None else None
         return Verdict(
             accepted=False,
             code=best.refusal.code,
@@ -117,18 +117,19 @@ class Snapshot:
             clause=best.refusal.clause,
             at=at,
             snapshot=self.hash,
-            engine=best.engine,
-            path=tuple(c.sha256 for c in best.path),
+            engine=best.candidate.engine,
+            path=(leaf.sha256, *best.candidate.above_sha256),
             refusals=refusals,
             domain="" if profile is None else profile.domain,
             ca="" if profile is None else profile.id,
             accreditation="" if profile is None else profile.accreditation,
-            certificate_key=key,
+            certificate_key="" if issuer is None else certificate_key(issuer, leaf.serial),
         )
 
     def _accepted(self, best: Judged, refusals: tuple[Refusal, ...], leaf: Certificate, at: datetime) -> Verdict:
-        assert best.state is not None
-        assert best.profile is not None
+        candidate = best.candidate
+        profile = candidate.profile
+        assert profile is not None
         assert best.type is not None
         return Verdict(
             accepted=True,
@@ -137,24 +138,32 @@ class Snapshot:
             clause="",
             at=at,
             snapshot=self.hash,
-            engine=best.engine,
-            path=tuple(c.sha256 for c in best.path),
+            engine=candidate.engine,
+            path=(leaf.sha256, *candidate.above_sha256),
             policies=best.policies,
             refusals=refusals,
-            domain=best.profile.domain,
-            ca=best.profile.id,
-            accreditation=best.profile.accreditation,
+            domain=profile.domain,
+            ca=profile.id,
+            accreditation=profile.accreditation,
             certificate_type=best.type.id,
             level=best.level,
-            certificate_key=certificate_key(best.state.spki_sha256, leaf.serial),
+            certificate_key=certificate_key(candidate.state.spki_sha256, leaf.serial),
             status_issued_at=best.status_issued_at,
             oldest_data=best.oldest_data,
         )
 
 
-def compile_bundle(bundle: Bundle) -> Snapshot:
-    """The snapshot of a bundle: every edge's signature checked, every path folded, once."""
-    return Snapshot(bundle, compile_all(bundle))
+@functools.lru_cache(maxsize=16)
+def _both(bundle: str, overlay: str) -> str:
+    return hashlib.sha256(f"{bundle} {overlay}".encode()).hexdigest()
+
+
+def compile_bundle(bundle: Bundle, previous: Snapshot | None = None) -> Snapshot:
+    """The snapshot of a bundle: every edge's signature checked, every path folded, once.
+
+    `previous`: a snapshot of another bundle; what did not change since is taken over. The verdicts are the same.
+    """
+    return Snapshot(bundle, compile_all(bundle, None if previous is None else previous.compiled))
 
 
 class SnapshotSource:
@@ -198,10 +207,10 @@ class SnapshotSource:
             self.problem = ""
             return
         try:
-            bundle = read_bundle(self._folder)
+            bundle = read_bundle(self._folder, None if self._base is None else self._base.bundle)
             if self._base is not None and bundle.version < self._base.bundle.version:
                 raise PathError("trust.bundle", "the version fell")
-            self._base = compile_bundle(bundle)
+            self._base = compile_bundle(bundle, self._base)
         except CrosshallError as error:
             self._keep(str(error))
             return

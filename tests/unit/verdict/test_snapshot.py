@@ -208,7 +208,7 @@ def test_a_fault_of_ours_in_a_new_bundle_keeps_the_old_one(
     source = SnapshotSource(federation.folder, lambda: clock[0])
     first = source.current()
 
-    def broken(_bundle: object) -> None:
+    def broken(*_: object) -> None:
         tried.append(1)
         raise AttributeError("a name that stands in no log: 张三")
 
