@@ -35,7 +35,7 @@ bench:          ## K=signin, …: prints `ratio NAME VALUE`
 	@$(PYTHON) scripts/setup.py test
 	@$(BIN)/python -m bench $(K)
 
-deep:           ## 10,000 generated chains and leaves, 10^6 executions of each fuzz target (K=differential|engines|fuzz a part, K=10% a share)
+deep:           ## 10,000 generated chains and leaves, 10^6 executions of each fuzz target (K=differential|engines|fuzz|refresh a part, K=10% a share)
 	@$(PYTHON) scripts/setup.py test
 	@$(BIN)/uv pip install -q --require-hashes -r requirements/deep.lock && nice $(BIN)/python -m tests.deep $(K)
 

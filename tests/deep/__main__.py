@@ -1,7 +1,7 @@
 """`make deep`: 10,000 chains against pyhanko, 10,000 leaves through both engines, 10⁶ executions of each fuzz target.
 
-`python -m tests.deep [differential|engines|fuzz …] [PERCENT%]`; every figure is printed; anything unexplained is exit
-code 1. With `10%` a tenth of each is run, for a busy machine: the shares are held to the same rules.
+`python -m tests.deep [differential|engines|fuzz|refresh …] [PERCENT%]`; every figure is printed; anything unexplained
+is exit code 1. With `10%` a tenth of each is run, for a busy machine: the shares are held to the same rules.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from pathlib import Path
 from tests.deep.differential import report
 from tests.deep.engines import compare
 from tests.deep.targets import TARGETS
+from tests.parts.kill import run
+from tests.parts.postgres import postgres
+from tests.parts.redis import redis_server
 
 SEED = 1
 CORPUS = Path(__file__).parent / "corpus"
@@ -65,12 +68,30 @@ def fuzz(share: float) -> bool:
     return good
 
 
+def refresh(share: float) -> bool:
+    """200 sessions at two workers, one of them killed in the middle of refreshes, 20 times; on each kind of store."""
+    good, rounds = True, max(2, int(20 * share))
+    with (
+        tempfile.TemporaryDirectory() as name,
+        redis_server() as server,
+        postgres() as cluster,
+        cluster.database("window") as url,
+    ):
+        for kind, store in (("sqlite", ""), ("postgresql", url), ("redis", server.url)):
+            folder = Path(name) / kind
+            folder.mkdir()
+            found = run(store or f"sqlite:{folder / 'store.sqlite'}", folder, sessions=200, rounds=rounds)
+            say(f"refresh {kind}: {found}")
+            good = good and found.signed_out == found.spent_twice == 0 < found.killed_in_flight
+    return good
+
+
 def main() -> int:
     """Run the parts that are named, or all."""
     named = [word for word in sys.argv[1:] if not word.endswith("%")]
     shares = [int(word[:-1]) / 100 for word in sys.argv[1:] if word.endswith("%")]
     good = True
-    for part in (differential, engines, fuzz):
+    for part in (differential, engines, fuzz, refresh):
         if not named or part.__name__ in named:
             started = time.monotonic()
             good = part(shares[0] if shares else 1.0) and good
