@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
-from ca_bridge.asn1.certificate import Certificate, load_certificate, parse_certificate, pem_blocks
+from ca_bridge.asn1.certificate import Certificate, load_certificate, parse_anchor, parse_certificate, pem_blocks
 from ca_bridge.asn1.crl import load_crl
 from ca_bridge.errors import ConfigError, CrosshallError, InputError, words
 from ca_bridge.path.state import Inputs
@@ -136,7 +136,7 @@ def by_bundle(folder: Path, wishes: Wishes) -> Judge:
 
 def by_anchor(wishes: Wishes) -> Judge:
     """Validates by RFC 5280 alone, with the caller's anchors, pool and CRLs. Raises InputError for bad anchors."""
-    anchors = [certificate for file in wishes.anchors for certificate in _chain(file)]
+    anchors = [certificate for file in wishes.anchors for certificate in _chain(file, parse_anchor)]
     pool = [c for found in _each(wishes.pool, _chain) for c in found]
     crls = list(_each(wishes.crls, lambda file: load_crl(_read(file))))
 
@@ -223,12 +223,12 @@ def _inputs(wishes: Wishes) -> Inputs:
     )
 
 
-def _chain(file: Path) -> list[Certificate]:
+def _chain(file: Path, parse: Callable[[bytes], Certificate] = parse_certificate) -> list[Certificate]:
     data = _read(file)
     if b"-----BEGIN" not in data[:4096]:
-        return [parse_certificate(data)]
+        return [parse(data)]
     blocks = pem_blocks(data, "CERTIFICATE")
-    return [parse_certificate(block) for block in blocks] or [load_certificate(data)]
+    return [parse(block) for block in blocks] or [load_certificate(data)]
 
 
 def _read(file: Path) -> bytes:

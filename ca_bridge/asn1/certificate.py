@@ -121,6 +121,14 @@ class Certificate:
 
 def parse_certificate(data: bytes) -> Certificate:
     """The certificate that `data` is, in strict DER with nothing after it. Raises InputError `asn1.*`, nothing else."""
+    found = parse_anchor(data)
+    if found.serial == 0 or found.serial.bit_length() > 8 * MAX_SERIAL_OCTETS:
+        raise InputError("asn1.serial", "serial number is zero or longer than 20 octets")
+    return found
+
+
+def parse_anchor(data: bytes) -> Certificate:
+    """As `parse_certificate`, whatever the serial number: some old roots have 0, and an anchor is its name and key."""
     if not 0 < len(data) <= MAX_CERTIFICATE_OCTETS:
         raise InputError("asn1.too_large", f"{len(data)} octets")
     try:
@@ -134,12 +142,12 @@ def parse_certificate(data: bytes) -> Certificate:
         raise InputError("asn1.certificate", f"{type(error).__name__}: {error}") from error
 
 
-def parse_pem(text: str | bytes) -> Certificate:
+def parse_pem(text: str | bytes, parse: Callable[[bytes], Certificate] = parse_certificate) -> Certificate:
     """The one certificate in a PEM text (RFC 7468). Raises InputError `asn1.pem` unless there is exactly one."""
     found = pem_blocks(text, "CERTIFICATE")
     if len(found) != 1:
         raise InputError("asn1.pem", f"{len(found)} certificates where one is expected")
-    return parse_certificate(found[0])
+    return parse(found[0])
 
 
 def pem_blocks(text: str | bytes, label: str) -> list[bytes]:
@@ -156,9 +164,14 @@ def pem_blocks(text: str | bytes, label: str) -> list[bytes]:
         raise InputError("asn1.pem", str(error)) from error
 
 
-def load_certificate(data: bytes) -> Certificate:
+def load_certificate(data: bytes, parse: Callable[[bytes], Certificate] = parse_certificate) -> Certificate:
     """A certificate in either form: PEM when it says so, else DER. Raises InputError `asn1.*`."""
-    return parse_pem(data) if b"-----BEGIN" in data[:4096] else parse_certificate(data)
+    return parse_pem(data, parse) if b"-----BEGIN" in data[:4096] else parse(data)
+
+
+def load_anchor(data: bytes) -> Certificate:
+    """As `load_certificate`, for a trust anchor (`parse_anchor`)."""
+    return load_certificate(data, parse_anchor)
 
 
 def algorithm(data: bytes, item: der.Tlv) -> tuple[str, bytes | None]:
@@ -207,7 +220,7 @@ def _decode(data: bytes, loaded: x509.Certificate) -> Certificate:
     values["tbs"] = tbs
     values["sha256"] = hashlib.sha256(data).hexdigest()
     values["version"] = version
-    values["serial"] = _serial(der.content(tbs, serial, der.INTEGER))
+    values["serial"] = der.integer(der.content(tbs, serial, der.INTEGER))
     values["issuer"] = _issuer(tbs[issuer[1] : issuer[3]])
     values["subject"] = read_name(tbs[subject[1] : subject[3]])
     values["not_before"] = der.time(tbs, times[0])
@@ -246,14 +259,6 @@ def _extensions(
     if tag != der.SEQUENCE or start == stop or stop != rest[-1][3]:
         raise InputError("asn1.extension", "extensions")
     return checked_extensions(tbs, start, stop, lambda: quietly(lambda: loaded.extensions))
-
-
-def _serial(octets: bytes) -> int:
-    """RFC 5280 §4.1.2.2: negative ones are handled gracefully; zero and more than 20 octets are refused."""
-    value = der.integer(octets)
-    if value == 0 or (len(octets) > MAX_SERIAL_OCTETS and len(octets.lstrip(b"\x00")) > MAX_SERIAL_OCTETS):
-        raise InputError("asn1.serial", "serial number is zero or longer than 20 octets")
-    return value
 
 
 def _issuer(data: bytes) -> Name:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from pydantic import AwareDatetime, Field
 
-from ca_bridge.asn1.certificate import Certificate, load_certificate
+from ca_bridge.asn1.certificate import Certificate, load_anchor, load_certificate
 from ca_bridge.asn1.crl import MAX_CRL_OCTETS, Crl, load_crl
 from ca_bridge.errors import CrosshallError, PathError
 from ca_bridge.files import write_atomically
@@ -203,7 +203,7 @@ def _assemble(manifest: bytes, octets: Mapping[str, bytes], known: Mapping[str, 
         version=head.version,
         issued=head.issued,
         hash=hashlib.sha256(manifest).hexdigest(),
-        anchors=tuple(_certificate(files, path) for path in _under(files, "anchors/", ".pem")),
+        anchors=tuple(_certificate(files, path, load_anchor) for path in _under(files, "anchors/", ".pem")),
         certificates=tuple(_certificate(files, path) for path in _under(files, "cross/", ".pem")),
         profiles=profiles,
         lists=tuple(_entries(files)),
@@ -224,11 +224,13 @@ def _under(files: Mapping[str, bytes], folder: str, ending: str) -> list[str]:
     return sorted(path for path in files if path.startswith(folder) and path.endswith(ending))
 
 
-def _certificate(files: _Files, path: str) -> Certificate:
+def _certificate(
+    files: _Files, path: str, load: Callable[[bytes], Certificate] = load_certificate
+) -> Certificate:
     if path not in files:
         raise PathError("trust.list", f"{path} is not in the bundle")
     try:
-        return files.once(path, load_certificate)
+        return files.once(path, load)
     except CrosshallError as error:
         raise PathError("trust.certificate", f"{path}: {error}") from error
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from ca_bridge.asn1.certificate import Certificate, parse_certificate, pem_blocks
+from ca_bridge.asn1.certificate import Certificate, parse_anchor, parse_certificate, pem_blocks
 from ca_bridge.asn1.crl import Crl, parse_crl
 from ca_bridge.asn1.ocsp import OcspResponse, parse_ocsp
 from ca_bridge.errors import CrosshallError, InputError
@@ -188,7 +188,7 @@ class _Read:
                 responses.append(_ocsp(text))
         return Supplied(
             leaf=parser.one(question.leaf),
-            anchors=[parser.one(text) for text in question.anchors or ()],
+            anchors=[parser.anchor(text) for text in question.anchors or ()],
             at=at,
             pool=self._many(question.pool or (), parser.certificates),
             crls=self._many(question.crls or (), parser.crls),
@@ -212,17 +212,17 @@ class _Parser:
 
     def __init__(self) -> None:
         self._certificates: dict[str, tuple[Certificate | CrosshallError, ...]] = {}
+        self._anchors: dict[str, tuple[Certificate | CrosshallError, ...]] = {}
         self._crls: dict[str, tuple[Crl | CrosshallError, ...]] = {}
         self._size = 0
 
     def one(self, text: str) -> Certificate:
         """The one certificate of a PEM text. Raises InputError `asn1.*`."""
-        found = self.certificates(text)
-        if len(found) != 1:
-            raise InputError("asn1.pem", f"{len(found)} certificates where one is expected")
-        if isinstance(found[0], CrosshallError):
-            raise found[0]
-        return found[0]
+        return _only(self.certificates(text))
+
+    def anchor(self, text: str) -> Certificate:
+        """The one trust anchor of a PEM text. Raises InputError `asn1.*`."""
+        return _only(self._kept(text, self._anchors, "CERTIFICATE", parse_anchor))
 
     def certificates(self, text: str) -> tuple[Certificate | CrosshallError, ...]:
         """Every certificate of a PEM text, or why it is none."""
@@ -238,11 +238,20 @@ class _Parser:
         if text not in table:
             if self._size > _KEPT_OCTETS:
                 self._certificates.clear()
+                self._anchors.clear()
                 self._crls.clear()
                 self._size = 0
             self._size += len(text)
             table[text] = tuple(_blocks(text, label, parse))
         return table[text]
+
+
+def _only(found: tuple[Certificate | CrosshallError, ...]) -> Certificate:
+    if len(found) != 1:
+        raise InputError("asn1.pem", f"{len(found)} certificates where one is expected")
+    if isinstance(found[0], CrosshallError):
+        raise found[0]
+    return found[0]
 
 
 def _blocks(text: str, label: str, parse: Callable[[bytes], T]) -> Iterator[T | CrosshallError]:

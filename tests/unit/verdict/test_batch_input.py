@@ -133,3 +133,25 @@ def test_an_answer_from_the_year_9999_says_nothing() -> None:
     answer: Any = made.sign(ISSUING.key, hashes.SHA256()).public_bytes(Encoding.DER)
     found = ask(crls=[pem(ROOT.crl())], ocsp=[base64.b64encode(answer).decode()], revocation="require")
     assert found["code"] == "revocation.unknown"
+
+
+@pytest.mark.parametrize("serial", [b"\x00", b"\x01" * 21])
+def test_an_old_root_may_have_any_serial_number(serial: bytes) -> None:
+    """RFC 5280 §4.1.2.2 asks certificate users to cope; an anchor is its name and key. No path goes through one."""
+    made = ROOT.certificate.public_bytes(Encoding.DER)
+    number = ROOT.certificate.serial_number
+    old = b"\x02" + bytes([number.bit_length() // 8 + 1]) + number.to_bytes(number.bit_length() // 8 + 1, "big")
+    odd = _resized(made, old, b"\x02" + bytes([len(serial)]) + serial)
+    text = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(odd).decode()}\n-----END CERTIFICATE-----\n"
+    assert ask(anchors=[text])["code"] == "ok"
+    assert ask(leaf=text, anchors=[text])["code"] == "asn1.serial"
+    assert ask(pool=[pem(ISSUING.certificate), text])["ignored"] == 1
+
+
+def _resized(certificate: bytes, old: bytes, new: bytes) -> bytes:
+    """A certificate with its serial number replaced, lengths put right; its own signature is good no more."""
+    outer, inner = 4, 8  # 30 82 xx xx 30 82 xx xx: every certificate of these tests is longer than 255 octets
+    tbs = int.from_bytes(certificate[outer + 2 : inner], "big")
+    body = certificate[inner : inner + tbs].replace(old, new, 1)
+    whole = b"\x30\x82" + len(body).to_bytes(2, "big") + body + certificate[inner + tbs :]
+    return b"\x30\x82" + len(whole).to_bytes(2, "big") + whole
