@@ -6,8 +6,7 @@ its fingerprint before they sign.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ from tuf.api.metadata import Metadata, Root, Targets
 from ca_bridge.errors import FederationError
 from ca_bridge.files import write_atomically
 from nodes import roles
-from nodes.keys import fingerprint
+from nodes.admission import groups
 from nodes.metadata import parse
 
 _CODE = "federation.draft"
@@ -71,7 +70,7 @@ def summary(path: Path) -> Summary:
         role,
         signed.version,
         signed.expires,
-        fingerprint(metadata.signed_bytes),
+        groups(metadata.signed_bytes),
         len(metadata.signatures),
         len(signed.targets) if isinstance(signed, Targets) else 0,
         tuple(sorted(names)),
@@ -91,11 +90,3 @@ def merge(draft: Metadata[Any], copies: Iterable[tuple[str, Metadata[Any]]]) -> 
         if copy.signed_bytes != draft.signed_bytes:
             raise FederationError(_CODE, f"{name}: not a copy of the draft that waits")
         draft.signatures.update(copy.signatures)
-
-
-def public_table(text: str) -> Mapping[str, Any]:
-    """A public key's file as a table."""
-    table = json.loads(text)
-    if not isinstance(table, dict):
-        raise FederationError("federation.key", "not a public key")
-    return table

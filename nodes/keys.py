@@ -181,10 +181,3 @@ def read_public(path: Path) -> Key:
         return parse_public(json.loads(data))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise FederationError(_CODE, f"{path.name}: {error}") from error
-
-
-def fingerprint(data: bytes) -> str:
-    """SHA-256 of `data` as six groups of four digits (80 bits), to be read aloud and compared."""
-    number = int.from_bytes(hashlib.sha256(data).digest(), "big") % 10**24
-    digits = f"{number:024d}"
-    return " ".join(digits[start : start + 4] for start in range(0, 24, 4))

@@ -224,7 +224,6 @@ def _check_targets(targets: Targets, role: str) -> None:
 
 def _check_delegation(role: str, name: str, delegated: DelegatedRole, keys: Mapping[str, Any]) -> None:
     """A role delegates to those below it alone, for their own paths: no loop and no second way to a file."""
-    known = name in (roles.BORDER, roles.STATUS) or roles.is_node_role(name)
-    if not known or roles.delegator(name) != role or delegated.paths != roles.delegated_paths(name):
+    if not roles.may_delegate(role, name) or delegated.paths != roles.delegated_paths(name):
         raise FederationError("federation.delegation", f"{role}: a delegation that is not its to give")
     _check_role(delegated, keys, name)

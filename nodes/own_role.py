@@ -54,7 +54,7 @@ class OwnRole:
     def delegate(self, domain: str, keys: Sequence[Key], threshold: int = 1) -> int:
         """Give a county below this city these keys. Raises FederationError `federation.delegation`."""
         role = roles.domain_role(domain)
-        if roles.delegator(role) != self._role:
+        if not roles.may_delegate(self._role, role):
             raise FederationError("federation.delegation", f"{domain} is not below {self._domain}")
         signed = self._signed()
         delegate_to(signed, role, keys, threshold)

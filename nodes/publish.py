@@ -26,8 +26,10 @@ from tuf.api.metadata import (
 )
 
 from ca_bridge.errors import FederationError
+from ca_bridge.files import write_atomically
 from ca_bridge.types import Clock
 from nodes import roles
+from nodes.admission import groups
 from nodes.collecting import Collector
 from nodes.drafts import merge, read_draft, write_draft
 from nodes.keys import check_key
@@ -65,6 +67,7 @@ class Publisher:
 
     def init(
         self,
+        domain: str,
         *,
         root: Sequence[Key],
         root_threshold: int,
@@ -75,12 +78,17 @@ class Publisher:
         timestamp: Sequence[Key] = (),
         kind: str = "ed25519",
     ) -> tuple[Path, ...]:
-        """Drafts of the first root and targets; online keys are made here. `timestamp`: keys of other sites.
+        """Drafts of the first root and targets of the province `domain`; online keys are made here.
+
+        `timestamp`: keys of other sites.
 
         Raises FederationError `federation.draft` when a federation is there already, `federation.key`.
         """
         if self.repository.newest(roles.ROOT) or any(self._drafts.glob("*.root.json")):
             raise FederationError(_CODE, "a federation lives here already")
+        if not roles.is_province(domain):
+            raise FederationError("federation.role", "not the domain of a province")
+        write_atomically(self.home / "domain", f"{domain}\n".encode())
         made = {role: self.online.new_key(role, kind) for role in ONLINE}
         first = Root(expires=self._expiry(roles.ROOT))
         for role, keys, threshold in (
@@ -95,14 +103,34 @@ class Publisher:
         delegate_to(policy, roles.STATUS, [made[roles.STATUS]], 1)
         return self._draft(roles.ROOT, Metadata(first)), self._draft(roles.TARGETS, Metadata(policy))
 
-    def publish(self, bundle: Path, province: str, *, renew: bool = False) -> tuple[Path, ...]:
+    @property
+    def domain(self) -> str:
+        """The province's own domain. Raises FederationError `federation.draft` before `init`."""
+        try:
+            return (self.home / "domain").read_text("ascii").strip()
+        except OSError as error:
+            raise FederationError(_CODE, "no federation lives here: crosshall federation init") from error
+
+    def root(self) -> bytes:
+        """The newest root, for the admission of a node. Raises FederationError `federation.absent`."""
+        return self.repository.octets(roles.ROOT, self.repository.newest(roles.ROOT))
+
+    def first_root(self) -> bytes:
+        """The root that the first nodes pinned, from which every other follows."""
+        return self.repository.octets(roles.ROOT, 1)
+
+    def fingerprint(self) -> str:
+        """Of the newest root, to read aloud."""
+        return groups(self.root())
+
+    def publish(self, bundle: Path, *, renew: bool = False) -> tuple[Path, ...]:
         """Drafts of targets and border with the files of the folder `bundle`, which must be without errors.
 
-        `province`: its domain, `gd`; what lies outside it is the border's. CRLs and denials go out at once when a
-        federation is published. `renew`: a draft even when nothing has changed. Raises FederationError
+        What lies outside the province's domain is the border's. CRLs and denials go out at once when a federation is
+        published. `renew`: a draft even when nothing has changed. Raises FederationError
         `federation.bundle`.
         """
-        parts = sort_bundle(bundle, province, self._clock())
+        parts = sort_bundle(bundle, self.domain, self._clock())
         drafts = []
         for role in (roles.TARGETS, roles.BORDER):
             files = {path: self.repository.put_file(path, data) for path, data in parts[role].items()}
@@ -118,10 +146,8 @@ class Publisher:
         return tuple(drafts)
 
     def delegate(self, domain: str, keys: Sequence[Key], threshold: int = 1) -> Path:
-        """A draft of targets that gives a city's role these keys. Raises FederationError `federation.role`, `.key`."""
+        """A draft of targets that gives a node's role these keys. Raises FederationError `federation.role`, `.key`."""
         role = roles.domain_role(domain)
-        if roles.delegator(role) != roles.TARGETS:
-            raise FederationError("federation.delegation", "a county's role is given by its city")
         metadata = self._working(roles.TARGETS)
         delegate_to(metadata.signed, role, keys, threshold)
         _set_names(metadata.signed, CUT_OFF, [n for n in names_in(metadata.signed, CUT_OFF) if n != role])
@@ -153,8 +179,6 @@ class Publisher:
             used = {keyid for row in metadata.signed.roles.values() for keyid in row.keyids}
             metadata.signed.keys = {keyid: key for keyid, key in metadata.signed.keys.items() if keyid in used}
             return self._draft(roles.ROOT, metadata)
-        if above != roles.TARGETS:
-            raise FederationError("federation.delegation", "a county's role is given by its city")
         metadata = self._working(roles.TARGETS)
         delegate_to(metadata.signed, role, keys, threshold)
         return self._draft(roles.TARGETS, metadata)
@@ -279,7 +303,9 @@ def delegate_to(targets: Targets, role: str, keys: Sequence[Key], threshold: int
     assert targets.delegations.roles is not None
     row = DelegatedRole(role, [], 1, terminating=role != roles.STATUS, paths=roles.delegated_paths(role))
     _set_keys(row, keys, threshold, targets.delegations.keys)
-    targets.delegations.roles[role] = row
+    rows = {**targets.delegations.roles, role: row}
+    # The deepest first: who looks a path up in order meets a county before the city above it.
+    targets.delegations.roles = dict(sorted(rows.items(), key=lambda item: (-item[0].count("."), item[0])))
     _drop_keys(targets.delegations)
 
 

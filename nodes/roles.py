@@ -67,6 +67,11 @@ def domain_role(domain: str) -> str:
     return domain.replace("/", ".")
 
 
+def is_province(domain: str) -> bool:
+    """Whether it can be the domain of a province: one name."""
+    return re.fullmatch(r"[a-z0-9-]{1,31}", domain) is not None
+
+
 def role_domain(role: str) -> str:
     """The domain of a node's role. Raises FederationError `federation.role`."""
     if not is_node_role(role):
@@ -88,6 +93,13 @@ def delegator(role: str) -> str:
     role_domain(role)
     above = role.rpartition(".")[0]
     return above if "." in above else TARGETS
+
+
+def may_delegate(above: str, role: str) -> bool:
+    """Whether the metadata of `above` may name the keys of `role`: the province any, a city those just below it."""
+    if role in (BORDER, STATUS):
+        return above == TARGETS
+    return is_node_role(role) and above in (TARGETS, role.rpartition(".")[0])
 
 
 def within(domain: str, namespace: str) -> bool:

@@ -50,10 +50,12 @@ class Trusted:
     """Code by role; `lane:<role>` for what came by the lane."""
     expires: Mapping[str, str] = field(default_factory=dict)
     """By role, RFC 3339: of its metadata in force."""
+    spare: tuple[FileRef, ...] = ()
+    """Of a border that is not in force now: at hand for the day it is again, and for mirrors."""
 
     def wanted(self) -> tuple[FileRef, ...]:
         """Every file that must be at hand."""
-        return (*self.files, *(ref for refs in self.refusals.values() for ref in refs))
+        return (*self.files, *self.spare, *(ref for refs in self.refusals.values() for ref in refs))
 
 
 def view(folder: Folder, held: Held, now: datetime) -> Trusted:
@@ -72,8 +74,8 @@ def view(folder: Folder, held: Held, now: datetime) -> Trusted:
     suspended = any(roles.BORDER in names_in(s, SUSPENDED) for s in (status, *lanes.get(roles.STATUS, ())))
     if suspended and roles.BORDER in held.roles:
         failing.setdefault(roles.BORDER, SUSPENDED_CODE)
-    if roles.BORDER in held.roles and roles.BORDER not in failing:
-        files += _refs(targets_of(folder, held, roles.BORDER))
+    border = _refs(targets_of(folder, held, roles.BORDER)) if roles.BORDER in held.roles else []
+    in_force = roles.BORDER not in failing
     refusals: dict[str, tuple[FileRef, ...]] = {}
     for role in sorted({*held.roles, *held.lane}):
         listed = role in held.roles and roles.is_node_role(role)
@@ -85,11 +87,12 @@ def view(folder: Folder, held: Held, now: datetime) -> Trusted:
         snapshot.version,
         issued_of(stamp if stamp is not None else snapshot),
         issued_of(snapshot),
-        tuple(sorted(files)),
+        tuple(sorted([*files, *border] if in_force else files)),
         refusals,
         {role: ref.version for role, ref in held.roles.items()},
         failing,
         {role: ref.expires for role, ref in held.roles.items()},
+        () if in_force else tuple(border),
     )
 
 

@@ -43,7 +43,7 @@ def test_two_nodes_hold_the_same_octets(world: World, tmp_path: Path) -> None:
 def test_nothing_is_published_below_the_threshold(world: World) -> None:
     """One signature of two publishes nothing, and says how many are missing."""
     world.trust.write(world.source, policy_DOT_toml=b"max_intermediates = 5\n")
-    (draft,) = world.publisher.publish(world.source, "gd")
+    (draft,) = world.publisher.publish(world.source)
     sign_draft(draft, world.targets_keys[0])
     done = world.publisher.assemble()
     assert done.published == ()
@@ -97,5 +97,5 @@ def test_a_bundle_with_an_error_is_not_drafted(world: World) -> None:
     """A source bundle with an error, or that contradicts itself, is refused before anybody signs."""
     world.trust.write(world.source, levels_DOT_toml=b'[[assigned]]\nca = "nobody"\ntype = "person"\nlevel = 3\n')
     with pytest.raises(FederationError) as caught:
-        world.publisher.publish(world.source, "gd")
+        world.publisher.publish(world.source)
     assert caught.value.code == "federation.bundle"

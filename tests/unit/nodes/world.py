@@ -121,6 +121,7 @@ class World:
         self.city_keys: list[Signer] = [new_key("ed25519")]
         self.county_keys: list[Signer] = [new_key("ecdsa")]
         self.publisher.init(
+            "gd",
             root=[key.public_key for key in self.root_keys],
             root_threshold=2,
             targets=[key.public_key for key in self.targets_keys],
@@ -149,7 +150,7 @@ class World:
     def publish(self, **changes: bytes) -> None:
         """Publish the source bundle, with changes, signed by enough holders."""
         self.trust.write(self.source, **changes)
-        self.publisher.publish(self.source, "gd")
+        self.publisher.publish(self.source)
         self.sign()
 
     def sign(self) -> None:
