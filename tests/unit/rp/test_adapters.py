@@ -1,4 +1,4 @@
-"""One contract for every adapter and every store: whatever the framework, a window behaves the same."""
+"""One contract for every adapter: whatever the framework, a window behaves the same. Stores: `tests/contract/rp`."""
 
 from __future__ import annotations
 
@@ -32,15 +32,13 @@ class Site:
         return Browser(Client(self.app), self.provider, self.settings.base_url)  # type: ignore[arg-type]
 
 
-@pytest.fixture(name="site", params=[(a, s) for a in APPLICATIONS for s in ("memory:", "sqlite:")], ids="-".join)
+@pytest.fixture(name="site", params=APPLICATIONS)
 def _site(request: pytest.FixtureRequest, provider: FakeProvider, tmp_path: Path, clock: Clock) -> Iterator[Site]:
-    adapter, store = request.param
-    address = store if store == "memory:" else f"sqlite:{tmp_path / 'window.sqlite'}"
     changes = getattr(request.function, "settings", {})
-    settings = provider.settings(tmp_path, store=address, **changes)
+    settings = provider.settings(tmp_path, store="memory:", **changes)
     party = RelyingParty(settings, clock=clock, sleep=lambda _: None)
     provider.register(settings, party.jwks)
-    with APPLICATIONS[adapter](party) as app:
+    with APPLICATIONS[request.param](party) as app:
         yield Site(app, party, settings, provider)
     party.close()
 
