@@ -55,6 +55,8 @@ class Options:
     session_seconds: int = 8 * 3600
     workers: int = 2
     rate_per_minute: int = 120
+    node: str = "gd"
+    """Its name in the federation: `gd/guangzhou` is a city's node."""
 
 
 class Demo:
@@ -94,7 +96,12 @@ class Demo:
     def _sections(self) -> dict[str, dict[str, object]]:
         where, options = self.addresses, self.options
         sections: dict[str, dict[str, object]] = {
-            "node": {"name": "gd", "role": "province"},
+            "node": {
+                "name": options.node,
+                "role": ("province", "city", "county")[options.node.count("/")],
+                "parent": options.node.rpartition("/")[0],
+            },
+            "sync": {"ca_file": str(self.pki.tls_ca)},
             "bridge": {
                 "issuer": where.url("hall"),
                 "certificate_host": where.certificate_host,

@@ -7,7 +7,7 @@
     5           a one-time code for the browser that began; judging, identity, level are `complete`'s
 
 The other hall's word counts for nothing that the person's own key did not sign: a hall that was taken over cannot make
-people, levels or capacities. What it could do at worst is in docs/adr/0006.
+people, levels or capacities. What it could do at worst is in docs/adr/0007.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Public P-256 keys as JWK (RFC 7517): read strictly, hashed (RFC 7638), and the signatures browsers make with theirs.
 
 A browser's key vouches for the browser: the person's certificate signs its thumbprint with the sign-in challenge, and
-later it answers another hall's nonce (docs/adr/0006). WebCrypto signs ECDSA as r ‖ s, 64 octets, not as DER.
+later it answers another hall's nonce (docs/adr/0007). WebCrypto signs ECDSA as r ‖ s, 64 octets, not as DER.
 """
 
 from __future__ import annotations
