@@ -106,12 +106,20 @@ def _client(claims: Mapping[str, Any], allowed: tuple[str, ...]) -> str:
     return client
 
 
+_KIND = "kc-jkt-type"
+"""Keycloak's own member, beside `jkt` (seen with 26.7.3)."""
+_CNF = {"jkt", _KIND}
+
+
 def _bound(claims: Mapping[str, Any]) -> str:
     """The key it is bound to. A confirmation that is not understood is never taken for none (RFC 7800 §3.1)."""
     if "cnf" not in claims and claims.get("typ") != "DPoP":
         return ""
     confirmation = claims.get("cnf")
-    jkt = confirmation.get("jkt") if isinstance(confirmation, dict) and len(confirmation) == 1 else None
+    known = (
+        isinstance(confirmation, dict) and confirmation.get(_KIND, "DPoP") == "DPoP" and not set(confirmation) - _CNF
+    )
+    jkt = confirmation.get("jkt") if known and confirmation else None
     if not isinstance(jkt, str) or len(jkt) != 43:
         raise TokenError("rp.token_binding", "bound to a key in a way that is not understood")
     return jkt

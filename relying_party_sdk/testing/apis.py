@@ -69,7 +69,7 @@ class Apis:
             "jti": secrets.token_hex(8),
             "typ": "DPoP" if jkt else "Bearer",
             "scope": self.scope,
-            **({"cnf": {"jkt": jkt}} if jkt else {}),
+            **({"cnf": {"jkt": jkt, "kc-jkt-type": "DPoP"}} if jkt else {}),
             **changes,
         }
         kept = {name: value for name, value in claims.items() if value is not None}

@@ -130,6 +130,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "bound by DPoP, without cnf": ({"typ": "DPoP"}, "rp.token_binding"),
     "bound to a certificate": ({"cnf": {"x5t#S256": "A" * 43}}, "rp.token_binding"),
     "bound twice": ({"cnf": {"jkt": "A" * 43, "x5t#S256": "A" * 43}}, "rp.token_binding"),
+    "bound in another way": ({"cnf": {"jkt": "A" * 43, "kc-jkt-type": "other"}}, "rp.token_binding"),
+    "cnf a text": ({"cnf": "x"}, "rp.token_binding"),
     "cnf of nothing": ({"cnf": {}}, "rp.token_binding"),
     "bound, sent as bearer": ({"cnf": {"jkt": "A" * 43}}, "rp.token_binding"),
 }
