@@ -9,12 +9,14 @@ chains that a caller supplies, are reported beside it.
 from __future__ import annotations
 
 import contextlib
+import random
 import resource
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from bench import pki
-from bench.peers.validators import MissingToolError, Peer, describe, peers_of
+from bench.peers.validators import MissingToolError, Peer, describe, found_by, peers_of
 from bench.pki import AT, Chain, Mesh
 from ca_bridge.asn1.certificate import parse_certificate
 from ca_bridge.asn1.crl import parse_crl
 from ca_bridge.crypto import sm2
 from ca_bridge.identity.extract import identify
+from ca_bridge.trust.bundle import Bundle
 from ca_bridge.verdict.snapshot import Snapshot, compile_bundle
 from ca_bridge.verdict.supplied import Supplied, validate
 from demo.pki.certificates import pem
@@ -38,6 +41,9 @@ LEAVES = 500
 KINDS = {"p256": "ecdsa-p256", "rsa2048": "rsa-2048", "sm2": "sm2"}
 MESHES = ((20, 40), (100, 300), (500, 1500), (2000, 6000))
 MESH_LEAVES = 200
+PEER_LEAVES = 50
+PEER_SECONDS = 60
+"""After which a peer on a mesh is stopped: it searches at each validation."""
 Rounds = Mapping[str, list[float]]
 
 
@@ -106,6 +112,38 @@ def measure_meshes() -> None:
         print(f"ratio mesh.{size}.vs_smallest {ratio:.2f}")
         _paths(size, mesh, snapshots[size])
         _no_path(size, mesh, snapshots[size])
+        _peers_on(size, mesh)
+
+
+def _peers_on(size: int, mesh: Mesh) -> None:
+    """What the C and Go peers find of the same leaves, every cross-certificate at hand; no CRLs are asked for."""
+    with tempfile.TemporaryDirectory(prefix="crosshall-bench-") as folder:
+        for file, ders in (("anchor", [mesh.anchor]), ("pool", mesh.cross), ("leaves", mesh.leaves[:PEER_LEAVES])):
+            (Path(folder) / f"{file}.pem").write_text("".join(map(pem, ders)))
+        for peer in ("openssl", "go"):
+            found = found_by(peer, Path(folder), PEER_SECONDS)
+            share = "none within the time" if found is None else f"{found.share:.3f}"
+            print(f"rate mesh.{size}.{peer}_found {share} share")
+            if found is not None:
+                print(f"rate mesh.{size}.{peer} {1 / found.seconds:.0f} leaves/s", flush=True)
+
+
+def _change(size: int, trust: Bundle, snapshot: Snapshot) -> None:
+    """One cross-certificate goes and comes back, then one CRL is new: what is recompiled is what they touch."""
+    source = random.Random(11)
+    seconds: list[float] = []
+    for _ in range(ROUNDS):
+        certificates = list(trust.certificates)
+        del certificates[source.randrange(len(certificates))]
+        without = replace(trust, certificates=tuple(certificates))
+        kept: list[Snapshot] = []
+        seconds.append(_cpu(lambda bundle=without, into=kept: into.append(compile_bundle(bundle, snapshot))))
+        seconds.append(_cpu(lambda before=kept[0]: compile_bundle(trust, before)))
+    print(f"rate validation.compile.{size}.one_change {1 / statistics.median(seconds):.2f} bundles/s")
+    print(f"seconds mesh.{size}.one_change {statistics.median(seconds):.4f}")
+    fewer = replace(trust, crls=trust.crls[1:])
+    again = statistics.median(_cpu(lambda: compile_bundle(fewer, snapshot)) for _ in range(ROUNDS))
+    print(f"seconds mesh.{size}.new_crl {again:.4f}")
 
 
 def _compile_mesh(size: int, mesh: Mesh) -> Snapshot:
@@ -119,6 +157,7 @@ def _compile_mesh(size: int, mesh: Mesh) -> Snapshot:
     print(f"bytes mesh.{size}.compiled {(_resident() - before) // len(seconds)}")
     if snapshots[0].problems:
         raise RuntimeError(f"mesh {size}: {snapshots[0].problems[:3]}")
+    _change(size, trust, snapshots[0])
     return snapshots[0]
 
 

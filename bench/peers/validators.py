@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -59,6 +60,31 @@ class Peer:
         if len(answer) != 2:
             raise RuntimeError(f"the peer {self._name} died; see above")
         return float(answer[1]) / int(answer[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a peer found: share of the leaves, CPU seconds of one leaf."""
+
+    share: float
+    seconds: float
+
+
+def found_by(name: str, folder: Path, limit: float) -> Share | None:
+    """One round of a peer that counts what it finds a path for; None when `limit` seconds were not enough.
+
+    Raises RuntimeError when the peer has died.
+    """
+    leaves = (folder / "leaves.pem").read_text().count("BEGIN CERTIFICATE")
+    command = [*_command(name), str(folder), "ecdsa-p256", "found"]
+    try:
+        done = subprocess.run(command, input="\n", capture_output=True, text=True, timeout=limit, check=False)
+    except subprocess.TimeoutExpired:
+        return None
+    answer = done.stdout.split()
+    if done.returncode or len(answer) != 2:
+        raise RuntimeError(f"the peer {name} died: {done.stderr[-500:]}")
+    return Share(int(answer[0]) / leaves, float(answer[1]) / leaves)
 
 
 def peers_of(kind: str) -> tuple[str, ...]:

@@ -148,7 +148,7 @@ def _judge(services: Services, proven: Proven) -> _Judged:
 def _accepted(services: Services, snapshot: Snapshot, leaf: Certificate, time: TrustedTime) -> Verdict:
     if time.code:
         raise PolicyDenied("policy.offline", f"no trusted time: {time.code}", reached=0)
-    verdict = snapshot.judge(leaf.der, time.now)
+    verdict = snapshot.judge_certificate(leaf, time.now)
     if services.recorder is not None:
         services.recorder(snapshot, leaf.der, verdict)  # refusals too, before they are raised
     if not verdict.accepted:

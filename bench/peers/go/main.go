@@ -1,5 +1,6 @@
-// Go's crypto/x509 on one chain: `main FOLDER`. For each line on standard input it verifies every leaf once, parsed
+// Go's crypto/x509 on one chain: `main FOLDER KIND`. For each line on standard input it verifies every leaf once, parsed
 // afresh, and answers "LEAVES CPU-SECONDS". The chain's other certificates are kept parsed. No revocation: it has none.
+// `main FOLDER KIND found` counts those for which it finds a path, instead of failing: "FOUND CPU-SECONDS".
 package main
 
 import (
@@ -48,7 +49,7 @@ func cpu() float64 {
 }
 
 func main() {
-	folder := os.Args[1]
+	folder, counting := os.Args[1], len(os.Args) > 3 && os.Args[3] == "found"
 	leaves := blocks(filepath.Join(folder, "leaves.pem"))
 	options := x509.VerifyOptions{
 		Roots:         pool(filepath.Join(folder, "anchor.pem")),
@@ -57,16 +58,18 @@ func main() {
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		started := cpu()
+		started, found := cpu(), 0
 		for _, der := range leaves {
 			leaf, err := x509.ParseCertificate(der)
 			if err == nil {
 				_, err = leaf.Verify(options)
 			}
-			if err != nil {
+			if err == nil {
+				found++
+			} else if !counting {
 				panic(err)
 			}
 		}
-		fmt.Println(len(leaves), cpu()-started)
+		fmt.Println(found, cpu()-started)
 	}
 }
