@@ -187,8 +187,8 @@ def _refusal(
         return error.code  # what does not open can never be judged again
     if holder is None:
         return ""  # ended meanwhile
+    answered = services.answered(snapshot, holder.leaf, ask=ask)  # a store that fails ends nobody's session
     try:
-        answered = services.answered(snapshot, holder.leaf, ask=ask)
         verdict = _judged_again(services, answered, session, holder, time)
     except CrosshallError as error:
         return error.code
