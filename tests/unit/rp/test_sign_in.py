@@ -5,8 +5,10 @@ from __future__ import annotations
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from urllib3.util import Timeout
 
 from relying_party_sdk.testing import CITIZEN, Browser, FakeProvider, Fault
+from relying_party_sdk.transport import Urllib3Transport
 from tests.unit.rp.conftest import Clock, Window
 
 
@@ -116,6 +118,34 @@ def test_callback_twice(browser: Browser) -> None:
     again = browser.open(address)
     assert (again.status, "rp.callback_replayed" in again.text) == (400, True)
     assert browser.open("/matters/7").text == "7 level 2 "
+
+
+def test_callback_after_the_session_ended(window: Window, browser: Browser, provider: FakeProvider) -> None:
+    """The callback of a session that was signed out signs nobody in again, nor does its code at the provider."""
+    address = _callback(browser)
+    assert browser.open(address).status == 200
+    browser.open("/oidc/logout", method="POST")
+    again = browser.open(address)
+    assert (again.status, "rp.callback_replayed" in again.text) == (400, True)
+    assert browser.open("/").text == "nobody"
+    assert provider.calls["token"] == 1
+
+
+@pytest.mark.parametrize("fault", [Fault.DOWN, Fault.HTML, Fault.HUGE, Fault.SLOW, Fault.REDIRECT])
+def test_provider_fails_at_the_callback(window: Window, browser: Browser, provider: FakeProvider, fault: Fault) -> None:
+    """A provider that fails between page and code: an error page with a way to try again, no session, no loop."""
+    address = _callback(browser)
+    transport = window.party._transport
+    assert isinstance(transport, Urllib3Transport)
+    transport._timeout = Timeout(connect=0.3, read=0.3)
+    provider.faults.add(fault)
+    page = browser.open(address)
+    assert (page.status in (502, 503), "rp.provider_" in page.text, len(page.hops)) == (True, True, 1)
+    assert "return_to=%2Fmatters%2F7" in page.text
+    provider.faults.clear()
+    transport._timeout = Timeout(connect=20, read=20)
+    assert window.cookie(browser) == ""
+    assert browser.open("/matters/7").status == 200
 
 
 def test_callback_in_another_browser(window: Window, browser: Browser) -> None:
