@@ -173,6 +173,9 @@ class Turned:
     def profile(self, ca_id: str) -> Profile:
         return next(one.profile for one in self.authorities if one.profile.id == ca_id)
 
+    def judge_certificate(self, leaf: Any, at: datetime) -> Verdict:
+        return self.judge(leaf.der, at)
+
     def judge(self, leaf_der: bytes, at: datetime) -> Verdict:
         self.judged += 1
         leaf = parse_certificate(leaf_der)
