@@ -137,6 +137,7 @@ class KeyCache:
         self._clock = clock
         self._guard = threading.Lock()
         self._missed = float("-inf")
+        self._asking = threading.Event()
         found = kept.load() if kept is not None else None
         if found is not None:  # for when the provider is down; a process that starts asks for newer ones first
             self._shared.seed(KeySet(found[0]), min(found[1], clock() - TTL))
@@ -170,22 +171,27 @@ class KeyCache:
         return KeySet(keys)
 
     def _look_again(self, fetches: int) -> KeySet:
-        """Newer keys, if they may be asked for; who may not waits a moment for those who do."""
-        if not self._may_ask():
-            self._shared.join(_JOIN)
+        """Newer keys, if they may be asked for; who may not waits a moment for whoever does."""
+        mine, asking = self._ask()
+        if not mine:
+            asking.wait(_JOIN)
             return self._shared.get()
-        if self._shared.fetches != fetches:  # a set that came just now need not come again
-            return self._shared.get()
-        keys = self._shared.renew()
-        if self._shared.fetches == fetches:  # failed: that was no answer about this key
-            with self._guard:
-                self._missed = float("-inf")
-        return keys
+        try:
+            if self._shared.fetches != fetches:  # a set that came just now need not come again
+                return self._shared.get()
+            keys = self._shared.renew()
+            if self._shared.fetches == fetches:  # failed: that was no answer about this key
+                with self._guard:
+                    self._missed = float("-inf")
+            return keys
+        finally:
+            asking.set()
 
-    def _may_ask(self) -> bool:
+    def _ask(self) -> tuple[bool, threading.Event]:
+        """Whether this thread asks for a `kid` that is not known, and what tells that the last one to ask is done."""
         with self._guard:
             now = self._clock()
             if 0 <= now - self._missed < COOLDOWN:
-                return False
-            self._missed = now
-            return True
+                return False, self._asking
+            self._missed, self._asking = now, threading.Event()
+            return True, self._asking

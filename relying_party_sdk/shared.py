@@ -45,13 +45,6 @@ class Shared(Generic[T]):
         held = self._value
         return held[0] if held is not None and 0 <= self._clock() - held[1] < self._ttl else None
 
-    def join(self, seconds: float) -> None:
-        """Wait for a fetch that is under way, if there is one, so long at most."""
-        with self._guard:
-            flight = self._flight
-        if flight is not None:
-            flight.wait(min(seconds, self._wait))
-
     def get(self) -> T:
         """The value; raises the ProviderError of the fetch when there is none that may still be used."""
         held, age = self._held()

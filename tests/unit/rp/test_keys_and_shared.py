@@ -162,3 +162,49 @@ def test_fault_of_another_kind_frees_the_flight(clock: Clock) -> None:
     with pytest.raises(RuntimeError):
         shared.get()
     assert shared.get() == 3
+
+
+def test_rotation_under_load_is_one_fetch(source: Source, clock: Clock) -> None:
+    """Requests that come while the new key is being fetched wait for it: none is refused, and nobody fetches twice."""
+    entered, release = threading.Event(), threading.Event()
+
+    def fetch() -> tuple[Key, ...]:
+        if source.fetches:
+            entered.set()
+            assert release.wait(10)
+        return source()
+
+    cache = KeyCache(fetch, clock, wait=10)
+    cache.find(source.mint.signing, "ES256")
+    source.mint.rotate()
+    found: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(cache.find(source.mint.signing, "ES256").kid)) for _ in range(20)
+    ]
+    threads[0].start()
+    assert entered.wait(5)
+    for thread in threads[1:]:
+        thread.start()
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert (found, source.fetches) == ([source.mint.signing] * 20, 2)
+
+
+def test_failed_look_for_a_new_key_is_tried_again(cache: KeyCache, source: Source, clock: Clock) -> None:
+    """A provider that restarts while it rotates: the failed fetch does not use up the half minute."""
+    source.mint.rotate()
+    source.down = True
+    with pytest.raises(TokenError, match="token_key"):
+        cache.find(source.mint.signing, "ES256")
+    source.down = False
+    clock.pass_(6)
+    assert cache.find(source.mint.signing, "ES256").kid == source.mint.signing
+
+
+def test_clock_that_was_set_back(cache: KeyCache, source: Source, clock: Clock) -> None:
+    """Keys that seem to come from the future are asked for again, not held until the clock catches up."""
+    clock.pass_(-1_000_000)
+    before = source.fetches
+    cache.find(source.mint.signing, "ES256")
+    assert source.fetches == before + 1
