@@ -11,7 +11,8 @@ from flask import Flask
 
 from relying_party_sdk import RelyingParty
 from relying_party_sdk.adapters.flask import CrosshallRP
-from relying_party_sdk.testing import Browser, FakeProvider
+from relying_party_sdk.testing import CITIZEN, Browser, FakeProvider
+from relying_party_sdk.testing.provider import Login
 
 ROOT = Path(__file__).parents[3]
 
@@ -55,3 +56,26 @@ def test_test_of_the_guide(tmp_path: Path) -> None:
     names: dict[str, Any] = {"create_app": create_app}
     exec(_blocks("docs/windows.md")[1], names)
     names["test_a_citizen_reaches_the_matter"](tmp_path)
+
+
+def test_api_of_the_guide(provider: FakeProvider, tmp_path: Path) -> None:
+    """The API in the guide takes a token, and its calls of other systems get theirs."""
+    apis, login = provider.apis, Login(CITIZEN, 2, provider.clock())
+    parties = {
+        name: RelyingParty(provider.settings(tmp_path, name), clock=provider.clock) for name in ("a", "registry")
+    }
+    for party in parties.values():
+        provider.register(party.settings, party.jwks)
+    app = Flask("guide")
+    client = provider._clients["a"]
+    token = apis.give(client, login, "", scope="openid cases")
+    names: dict[str, Any] = {"app": app, "rp": CrosshallRP(app, party=parties["a"]), "received": token}
+    api, calls = _blocks("docs/windows-apis.md")
+    exec(api, names)
+    answer = app.test_client().get("/api/cases", headers={"Authorization": f"Bearer {token}"})
+    assert answer.get_json() == {"for": CITIZEN.subject("a"), "asked by": "a"}
+    exec(calls, names)
+    assert apis.given[names["narrow"].access_token].claims["aud"] == ["registry"]
+    assert apis.given[names["about"].access_token].claims["sub"] == "batch-17"
+    for party in parties.values():
+        party.close()
