@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from urllib.parse import urlencode
 
 from relying_party_sdk import callback, grant, request, verify
@@ -67,7 +68,8 @@ class RelyingParty:
         self._random = random
         self._transport = transport or Urllib3Transport(settings)
         self._store = store or open_store(settings.store, clock)
-        self._key = None if settings.client_secret else ClientKey(settings.key_file, random)
+        key = partial(ClientKey, settings.key_file, random, rotation=settings.key_rotation, clock=clock)
+        self._key = None if settings.client_secret else key()
         self._profile = profile_of(settings)
         self._sealer = Sealer(read_or_make(settings.cookie_keys, lambda: random(32)), random)
         self._sessions = Sessions(settings, self._store, self._sealer, clock, random)

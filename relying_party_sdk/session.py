@@ -16,6 +16,8 @@ from relying_party_sdk.settings import Settings
 from relying_party_sdk.stores.protocol import Clock, Store
 
 _KIND = "session"
+_MOST_OPENED = 1000
+"""Sessions whose sealed value a process need not unseal again; the store is read at every request all the same."""
 _REPLACED = "replaced"
 _UNDER_WAY = 120.0
 """How long requests with the cookie of a replaced session may still arrive, seconds."""
@@ -54,6 +56,7 @@ class Sessions:
         self._clock = clock
         self._random = random
         self._cookie = settings.cookie("session")
+        self._opened: dict[str, tuple[bytes, Session]] = {}
 
     def new_id(self) -> str:
         """An identifier for a new session: 256 bits."""
@@ -79,8 +82,18 @@ class Sessions:
     def get(self, key: str) -> Session | None:
         """The live session under `key`."""
         raw = self._store.get(_KIND, key)
-        opened = self._sealer.open(f"{_KIND}:{key}", raw) if raw is not None else None
-        return Session(**json.loads(opened)) if opened is not None else None
+        if raw is None:
+            return None
+        known = self._opened.get(key)
+        if known is not None and known[0] == raw:  # read again, unsealed once
+            return known[1]
+        opened = self._sealer.open(f"{_KIND}:{key}", raw)
+        session = Session(**json.loads(opened)) if opened is not None else None
+        if session is not None:
+            if len(self._opened) >= _MOST_OPENED:
+                self._opened.clear()
+            self._opened[key] = (raw, session)
+        return session
 
     def replace(self, session: Session, *, lock: str, token: int) -> bool:
         """Write a refreshed session back; False when it was ended meanwhile or the lock has passed on."""

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 from flask import Flask, Response, current_app, g, request
 from werkzeug.wrappers import Response as BaseResponse
 
+from relying_party_sdk.adapters.wsgi import read_call
 from relying_party_sdk.api import needs
 from relying_party_sdk.bearer import AccessToken
 from relying_party_sdk.client import RelyingParty
@@ -21,7 +23,7 @@ from relying_party_sdk.person import Person, Requirement
 from relying_party_sdk.settings import Settings
 from relying_party_sdk.stores.links import Link
 from relying_party_sdk.visit import Visit
-from relying_party_sdk.web import BODY_LIMIT, Call, Reply, Stopped, Web, lower, make_web
+from relying_party_sdk.web import BODY_LIMIT, Call, Reply, Stopped, Web, make_web
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -174,9 +176,9 @@ class CrosshallRP:
     @property
     def _visit(self) -> Visit:
         """One for each request."""
-        if "crosshall_rp_visit" not in g:
-            g.crosshall_rp_visit = Visit(self._ready, _call())
-        found: Visit = g.crosshall_rp_visit
+        found: Visit | None = g.get("crosshall_rp_visit")
+        if found is None:
+            found = g.crosshall_rp_visit = Visit(self._ready, _call())
         return found
 
     def _after(self, response: Response) -> Response:
@@ -184,20 +186,16 @@ class CrosshallRP:
         visit: Visit | None = g.get("crosshall_rp_visit")
         if visit is not None and visit.touched and "Cache-Control" not in response.headers:
             response.headers["Cache-Control"] = "no-store"
-            response.vary.add("Cookie")
+            if "Vary" in response.headers:
+                response.vary.add("Cookie")
+            else:
+                response.headers["Vary"] = "Cookie"
         return response
 
 
 def _call(*, body: bool = False) -> Call:
-    raw = request.stream.read(BODY_LIMIT + 1) if body else b""
-    return Call(
-        request.method,
-        request.path,
-        request.query_string.decode("latin-1"),
-        lower(request.headers),
-        raw,
-        native=request,
-    )
+    call = replace(read_call(request.environ), native=request)
+    return replace(call, body=request.stream.read(BODY_LIMIT + 1)) if body else call
 
 
 def _response(reply: Reply) -> Response:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 _PATIENCE = 5
 """How long a connection, a free place in the pool or a statement is waited for, seconds."""
+_KEPT = 8
+"""Connections kept at hand."""
 _BEGIN = {
     "postgresql": ("BEGIN ISOLATION LEVEL READ COMMITTED",),
     "mysql": ("SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION"),
@@ -99,6 +101,8 @@ class AlchemyDatabase:
         self._driver: Any = self._dialect.loaded_dbapi
         self._statements: dict[str, tuple[str, Sequence[str] | None]] = {}
         self._pid = os.getpid()
+        self._options = {"binary": True} if self._dialect.driver == "psycopg" else {}  # values, not their hex
+        self._idle: list[Connection] = []  # at hand without the pool's ceremony, which costs as much as the query
 
     def rows(self, sql: str, **values: object) -> Rows:
         """See Database."""
@@ -134,7 +138,7 @@ class AlchemyDatabase:
 
     def close(self) -> None:
         """See Database."""
-        self._engine.dispose()
+        self._forget()
 
     def _missing(self, tables: Sequence[str]) -> list[str]:
         """The statements of the tables that are not there, each with those of its indexes."""
@@ -153,10 +157,10 @@ class AlchemyDatabase:
         try:
             try:
                 with self._connection() as connection:
-                    return work(_Cursor(connection.cursor(), self._compiled))
+                    return work(_Cursor(connection.cursor(**self._options), self._compiled))
             except _Gone:
                 with self._connection() as connection:
-                    return work(_Cursor(connection.cursor(), self._compiled))
+                    return work(_Cursor(connection.cursor(**self._options), self._compiled))
         except (_Gone, self._driver.Error) as error:
             raise StoreError("rp.store", type(error).__name__) from error
 
@@ -165,7 +169,7 @@ class AlchemyDatabase:
         for _ in range(2):
             try:
                 with self._connection() as connection:
-                    cursor = _Cursor(connection.cursor(), self._compiled)
+                    cursor = _Cursor(connection.cursor(**self._options), self._compiled)
                     for statement in self._begin:
                         cursor.run(statement)
                     begun = True
@@ -181,25 +185,42 @@ class AlchemyDatabase:
     def _connection(self) -> Iterator[Connection]:
         """A connection of the pool: given back when all went well, else closed, and with it what it had begun."""
         if self._pid != os.getpid():  # a connection must not cross a fork
+            self._idle = []
             self._engine.dispose(close=False)
             self._pid = os.getpid()
         try:
-            connection = self._engine.raw_connection()
-        except (sa.exc.SQLAlchemyError, self._driver.Error) as error:
-            raise StoreError("rp.store", type(error).__name__) from error
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
         try:
             yield connection
         except self._driver.Error as error:
             dead = self._dialect.is_disconnect(error, connection.driver_connection, None)
             connection.invalidate()
             if dead:
-                self._engine.dispose()
+                self._forget()
                 raise _Gone(type(error).__name__) from error
             raise
         except BaseException:
             connection.invalidate()
             raise
-        connection.close()
+        if len(self._idle) < _KEPT:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def _connect(self) -> Connection:
+        try:
+            return self._engine.raw_connection()
+        except (sa.exc.SQLAlchemyError, self._driver.Error) as error:
+            raise StoreError("rp.store", type(error).__name__) from error
+
+    def _forget(self) -> None:
+        """Close what is idle."""
+        while self._idle:
+            with suppress(IndexError):
+                self._idle.pop().invalidate()
+        self._engine.dispose()
 
     def _in_the_way(self, error: Exception) -> bool:
         state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or (error.args or (None,))[0]
