@@ -66,7 +66,8 @@ class Files:
             self.one(TargetFile(ref.length, {"sha256": ref.sha256}, ref.path))
 
     def _missing(self, refs: tuple[FileRef, ...]) -> list[FileRef]:
-        return [ref for ref in refs if not self._folder.has(ref.sha256, ref.length)]
+        # Read, not only looked at: what a crash or the disk has damaged comes again in the same round.
+        return [ref for ref in refs if self._folder.get(ref.sha256) is None]
 
     def _pack(self, missing: set[str]) -> None:
         """Whatever of the missing a pack holds; no pack, or a bad one, is no fault: the files come one by one."""

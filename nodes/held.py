@@ -129,13 +129,6 @@ class Folder:
             write_atomically(self.objects / name, data)
         return name
 
-    def has(self, name: str, length: int) -> bool:
-        """Whether an object of that name and length is there; its content is checked when it is read."""
-        try:
-            return (self.objects / name).stat().st_size == length
-        except OSError:
-            return False
-
     def get(self, name: str) -> bytes | None:
         """An object, or None when it is missing or not what its name says (it is removed then)."""
         path = self.objects / name

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.nodes.scene import Scene, make_scene
 from tests.unit.nodes.world import World
 
 
@@ -24,3 +25,15 @@ def world(made: World, tmp_path: Path) -> World:
     shutil.copytree(made.folder, tmp_path / "world")
     own.move(tmp_path / "world")
     return own
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """Made once; not to be changed."""
+    return make_scene(World(tmp_path_factory.mktemp("scene") / "world"))
+
+
+@pytest.fixture
+def scene(original: Scene, tmp_path: Path) -> Scene:
+    """A scene of the test's own."""
+    return original.copied(tmp_path / "world")
