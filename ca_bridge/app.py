@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import secrets
@@ -81,7 +80,7 @@ def build(
     keys = SigningKeys(folder / "signing", clock)
     sender: list[LogoutSender] = []
     snapshots = snapshots or SnapshotSource(settings.node.bundle, clock, settings.node.state / "status")
-    node_keys = functools.cache(functools.partial(read_node_keys, folder))
+    node_keys = _node_keys(folder)
 
     def deliver() -> int:
         return sender[0].deliver()
@@ -113,6 +112,18 @@ def build(
 def trusted_time(settings: Settings, clock: Clock = utc_now) -> TimeSource:
     """The node's trusted time; the province is its own source."""
     return TimeSource(settings.node.state / FILE, clock, own=settings.node.role == "province")
+
+
+def _node_keys(folder: Path) -> Callable[[], NodeKeys | None]:
+    """The node's keys, read once they are there: a node that joins need not start again."""
+    known: list[NodeKeys] = []
+
+    def keys() -> NodeKeys | None:
+        if not known and (found := read_node_keys(folder)) is not None:
+            known.append(found)
+        return known[0] if known else None
+
+    return keys
 
 
 def _journal(
