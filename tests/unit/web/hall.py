@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import secrets
+import tempfile
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -327,6 +329,14 @@ def path_of(address: str) -> str:
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
+@functools.cache
+def _empty_database() -> bytes:
+    """A database at this version: the migrations run once, not for every test."""
+    with tempfile.TemporaryDirectory() as folder:
+        migrate(f"sqlite:///{folder}/bridge.sqlite")
+        return (Path(folder) / "bridge.sqlite").read_bytes()
+
+
 def make_hall(
     folder: Path,
     authorities: list[Authority],
@@ -347,7 +357,7 @@ def make_hall(
         {"node": {"name": node}, "bridge": {**named, "channel_secret_file": folder / "channel"}, "keycloak": keycloak}
     )
     url = f"sqlite:///{folder}/bridge.sqlite"
-    migrate(url)
+    (folder / "bridge.sqlite").write_bytes(_empty_database())
     store = open_store(url, Box(bytes(range(32))), clock)
     window = Window("police", "police", {}, "https://police.test", (), (), "", "", ("name",))
     snapshots = Turned(authorities, **turned)
