@@ -12,6 +12,7 @@ import pytest
 
 from relying_party_sdk import SettingsError, StoreError
 from relying_party_sdk.stores import SQLiteStore, open_store
+from relying_party_sdk.stores.sql import TABLES
 from tests.unit.rp.conftest import Clock
 
 
@@ -126,3 +127,12 @@ def test_address_of_no_store(address: str, clock: Clock) -> None:
     """What names no store that there is fails at start."""
     with pytest.raises(SettingsError):
         open_store(address, clock)
+
+
+def test_tables_of_the_guide() -> None:
+    """The statements that an administrator is given make exactly the tables that the store would make."""
+    guide = (Path(__file__).parents[3] / "docs" / "windows-stores.md").read_text("utf-8")
+    given = guide.partition("```sql\n")[2].partition("```")[0].split(";")[:-1]
+    ours = [each.format(name="VARCHAR(255)", blob="BYTEA") for each in TABLES]
+    plain = [[" ".join(each.split()).replace("( ", "(") for each in side] for side in (given, ours)]
+    assert plain[0] == plain[1]
