@@ -27,6 +27,7 @@ from nodes.metadata import (
     issued_of,
     moment,
     parse,
+    root_hint,
     time_text,
     verify,
 )
@@ -81,8 +82,9 @@ class Client:
         """
         held = self.folder.load()
         run = _Run(self.folder, source, self._ticks() + self._seconds)
-        held, root = run.roots(held)
-        stamp, data, hint = run.timestamp(held, root)
+        data = run.stamp()
+        held, root = run.roots(held, data)
+        stamp, hint = run.timestamp(held, root, data)
         issued = issued_of(stamp)
         reference = issued if now is None else max(now, issued)
         if now is not None and leap is not None and issued > now + leap:
@@ -153,9 +155,15 @@ class _Run:
         self.deadline = deadline
         self.files = Files(folder, source, deadline)
 
-    def roots(self, held: Held) -> tuple[Held, Root]:
+    def stamp(self) -> bytes:
+        """The source's timestamp, unread."""
+        return read(self.source, "metadata/timestamp.json", roles.metadata_cap(roles.TIMESTAMP), self.deadline)
+
+    def roots(self, held: Held, stamp: bytes) -> tuple[Held, Root]:
         """Follow the chain of roots (TUF §5.3), each signed by the one before and by itself; each is kept at once."""
         root = self.folder.metadata(held.root, roles.ROOT, Root).signed
+        if root_hint(stamp) == root.version:
+            return held, root
         for _ in range(MAX_ROOTS):
             try:
                 data = read(
@@ -181,9 +189,8 @@ class _Run:
             self.folder.commit(held)
         raise FederationError("federation.rollback", "root: too many versions at once")
 
-    def timestamp(self, held: Held, root: Root) -> tuple[Timestamp, bytes, str]:
-        """The source's timestamp, not older than the one in force (TUF §5.4), its octets and the lane's hint."""
-        data = read(self.source, "metadata/timestamp.json", roles.metadata_cap(roles.TIMESTAMP), self.deadline)
+    def timestamp(self, held: Held, root: Root, data: bytes) -> tuple[Timestamp, str]:
+        """The source's timestamp, not older than the one in force (TUF §5.4), and the lane's hint."""
         found = parse(data, roles.TIMESTAMP, Timestamp)
         verify(root, roles.TIMESTAMP, found)
         if held.timestamp and not held.restart:
@@ -191,7 +198,7 @@ class _Run:
         elif not held.restart and held.since and issued_of(found.signed) < moment(held.since):
             raise FederationError("federation.rollback", "timestamp: before the node was admitted")
         hint = found.unrecognized_fields.get("lane")
-        return found.signed, data, hint if isinstance(hint, str) else ""
+        return found.signed, hint if isinstance(hint, str) else ""
 
     def snapshot(self, held: Held, new: Held, root: Root, meta: MetaFile, now: datetime) -> Held:
         """Everything that a new snapshot names (TUF §5.5, §5.6), verified."""

@@ -18,7 +18,7 @@ from ca_bridge.files import write_atomically
 from nodes import roles
 from nodes.files import Files
 from nodes.held import Folder, Held, RoleRef, targets_of
-from nodes.metadata import check_fresh, digest, parse, time_text, verify
+from nodes.metadata import NO_LANE, check_fresh, digest, parse, time_text, verify
 from nodes.refusals import check_refusals
 from nodes.transport import Source, read
 from nodes.view import cut_off, delegators, is_refusal
@@ -49,6 +49,8 @@ class Lane:
     def follow(self, held: Held, hint: str) -> Held:
         """`held` with what is newer in the lane. Never raises for a bad lane: its role is named in `failing`."""
         known = self._folder.path / "lane" / "hint"
+        if hint == NO_LANE:
+            return held
         if hint and known.is_file() and known.read_text("ascii", "replace") == f"{self._source.name} {hint}":
             return held
         failing = {role: code for role, code in held.failing.items() if role.partition(":")[0] != "lane"}

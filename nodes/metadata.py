@@ -29,6 +29,10 @@ SUSPENDED = "suspended"
 """Of status: `["border"]` while the border is suspended."""
 HINT = "lane"
 """Beside a timestamp's signed part: first digits of the SHA-256 of the publisher's `lane/index.json`."""
+NO_LANE = "none"
+"""The hint of a publisher without a lane."""
+ROOT_HINT = "root"
+"""Beside a timestamp's signed part: the newest root's version. Who lies here could as well hide the root: a freeze."""
 
 _FORMAT = "federation.format"
 _MAX_KEYS = 32
@@ -88,6 +92,15 @@ def check_fresh(signed: Signed, role: str, now: datetime) -> None:
 def issued_of(signed: Timestamp | Snapshot) -> datetime:
     """When it was signed, as it says. Raises FederationError `federation.format`."""
     return moment(signed.unrecognized_fields.get(ISSUED))
+
+
+def root_hint(data: bytes) -> int | None:
+    """The root's version that a timestamp names beside its signed part, None when it names none."""
+    try:
+        found = json.loads(data)[ROOT_HINT]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return found if type(found) is int else None
 
 
 def moment(text: object) -> datetime:

@@ -21,7 +21,7 @@ from ca_bridge.files import write_atomically
 from nodes import roles
 from nodes.files import pack, target_path
 from nodes.lane import hint_of
-from nodes.metadata import HINT, S, digest, parse
+from nodes.metadata import HINT, NO_LANE, ROOT_HINT, S, digest, parse
 
 _NAME = re.compile(r"([1-9][0-9]*)\.([a-z0-9.-]+)\.json")
 
@@ -78,12 +78,11 @@ class Repository:
             raise FederationError("federation.absent", f"{file.path}: {error.strerror}") from error
 
     def put_timestamp(self, data: bytes) -> None:
-        """Publish a timestamp, with the lane's hint beside its signed part; the last step of everything."""
+        """Publish a timestamp, with hints of lane and root beside its signed part; the last step of everything."""
         table = json.loads(data)
-        table.pop(HINT, None)
         index = self.folder / "lane" / "index.json"
-        if index.is_file():
-            table[HINT] = hint_of(index.read_bytes())
+        table[HINT] = hint_of(index.read_bytes()) if index.is_file() else NO_LANE
+        table[ROOT_HINT] = self.newest(roles.ROOT)
         write_atomically(self.folder / "metadata" / "timestamp.json", _compact(table))
 
     def timestamp(self) -> bytes:
