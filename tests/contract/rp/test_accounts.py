@@ -17,7 +17,7 @@ from relying_party_sdk.accounts import Accounts
 from relying_party_sdk.sealing import Sealer
 from relying_party_sdk.stores import MemoryStore
 from relying_party_sdk.stores.links import open_links
-from tests.contract.rp.conftest import Clock, empty
+from tests.contract.rp.conftest import STORES, Clock, empty
 from tests.parts.redis import redis_server
 
 TIME = datetime(2027, 1, 1, tzinfo=UTC)
@@ -50,7 +50,7 @@ class Window:
         return Accounts(settings(self.folder, **changes), self.store, sealer, self.clock, self.links)
 
 
-@pytest.fixture(name="window", params=["memory", "sqlite", "postgresql", "redis"])
+@pytest.fixture(name="window", params=STORES)
 def _window(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Window]:
     window = Window(empty(request.param, request, tmp_path), tmp_path, clock)
     yield window
