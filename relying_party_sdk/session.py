@@ -83,6 +83,7 @@ class Sessions:
         """The live session under `key`."""
         raw = self._store.get(_KIND, key)
         if raw is None:
+            self._opened.pop(key, None)
             return None
         known = self._opened.get(key)
         if known is not None and known[0] == raw:  # read again, unsealed once
