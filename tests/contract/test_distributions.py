@@ -54,6 +54,9 @@ def test_data_travels_with_the_code(wheels: dict[str, Path]) -> None:
         assert name in names, name
     sdk = set(zipfile.ZipFile(wheels["crosshall_rp"]).namelist())
     assert {"relying_party_sdk/py.typed", "relying_party_sdk/claims.schema.json"} <= sdk
+    assert {"relying_party_sdk/remedies.json", "relying_party_sdk/templates/flask/app.py.txt"} <= sdk
+    points = next(name for name in sdk if name.endswith(".dist-info/entry_points.txt"))
+    assert b"[pytest11]" in zipfile.ZipFile(wheels["crosshall_rp"]).read(points)
 
 
 def test_the_sdk_installs_alone(wheels: dict[str, Path], tmp_path: Path) -> None:

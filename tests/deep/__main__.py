@@ -1,7 +1,7 @@
 """`make deep`: 10,000 chains against pyhanko, 10,000 leaves through both engines, 10⁶ executions of each fuzz target.
 
-`python -m tests.deep [differential|engines|fuzz|refresh …] [PERCENT%]`; every figure is printed; anything unexplained
-is exit code 1. With `10%` a tenth of each is run, for a busy machine: the shares are held to the same rules.
+`python -m tests.deep [differential|engines|fuzz|refresh|versions …] [PERCENT%]`; every figure is printed; anything
+unexplained is exit code 1. With `10%` a tenth of each is run, for a busy machine; the rules stay.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.deep import versions as versions_of_sdk
 from tests.deep.differential import report
 from tests.deep.engines import compare
 from tests.deep.targets import TARGETS
@@ -86,12 +87,17 @@ def refresh(share: float) -> bool:
     return good
 
 
+def versions(_: float) -> bool:
+    """The SDK with the lowest and the newest of what it needs, on every Python of this machine; always whole."""
+    return versions_of_sdk.versions(say)
+
+
 def main() -> int:
     """Run the parts that are named, or all."""
     named = [word for word in sys.argv[1:] if not word.endswith("%")]
     shares = [int(word[:-1]) / 100 for word in sys.argv[1:] if word.endswith("%")]
     good = True
-    for part in (differential, engines, fuzz, refresh):
+    for part in (differential, engines, fuzz, refresh, versions):
         if not named or part.__name__ in named:
             started = time.monotonic()
             good = part(shares[0] if shares else 1.0) and good
