@@ -50,6 +50,10 @@ class Fault(StrEnum):
     SLOW = "slow"
     """Answers nothing until the provider stops."""
     REDIRECT = "redirect"
+    SLOW_JWKS = "slow-jwks"
+    """The keys' address alone answers nothing until the provider stops; the next two: with a page, without a key."""
+    HTML_JWKS = "html-jwks"
+    EMPTY_JWKS = "empty-jwks"
     SLOW_REFRESH = "slow-refresh"
     """Spends the refresh token, and then answers nothing until the provider stops."""
     # metadata

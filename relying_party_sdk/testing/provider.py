@@ -199,6 +199,8 @@ class FakeProvider:
         wrong = None if name in ("authorize", "logout") else self._server.fault(self.faults)
         if wrong is not None:
             return wrong
+        if name == "jwks" and (wrong := self._wrong_keys()) is not None:
+            return wrong
         if name not in routes:
             return Answer(404, "text/plain", b"no such address")
         try:
@@ -214,6 +216,15 @@ class FakeProvider:
                 {"error": refused.code, "error_description": str(refused)}, 401 if name in _RESOURCES else 400
             )
             return self.apis.with_nonce(answer)
+
+    def _wrong_keys(self) -> Answer | None:
+        """What a fault of the keys' address answers."""
+        if Fault.SLOW_JWKS in self.faults:
+            self._server.hang()
+            return Answer(503, "text/plain", b"slow")
+        if Fault.HTML_JWKS in self.faults:
+            return Answer(200, "text/html", b"<!doctype html><title>maintenance</title>")
+        return Answer.json({"keys": []}) if Fault.EMPTY_JWKS in self.faults else None
 
     def _metadata(self, _: Call) -> Answer:
         base = "http://provider.example" if Fault.PLAIN_HTTP in self.faults else self.issuer

@@ -23,7 +23,7 @@ def test_what_is_written_runs(framework: str, tmp_path: Path, capsys: pytest.Cap
     assert len(capsys.readouterr().out.splitlines()) == 4
     assert Settings.from_toml(folder / "window.toml").client_id == "police"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "relying_party_sdk.testing.plugin", "-p", "no:cacheprovider"]
-    paths = {"PYTHONPATH": f"{ROOT}:{folder}", "PATH": "/usr/bin:/bin"}
+    paths = {"PYTHONPATH": f"{ROOT}:{folder}", "PATH": "/usr/bin:/bin", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run([*command, "test_app.py"], cwd=folder, env=paths, capture_output=True, text=True, check=False)
     assert "1 passed" in done.stdout, done.stdout + done.stderr
     assert "$" not in (folder / "app.py").read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,25 @@ def test_sign_in_fails_loudly(party: RelyingParty, provider: FakeProvider) -> No
         sign_in_as(object(), CITIZEN)
 
 
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (Fault.SLOW_JWKS, "rp.provider_unreachable"),
+        (Fault.HTML_JWKS, "rp.provider_answer"),
+        (Fault.EMPTY_JWKS, "rp.provider_answer"),
+    ],
+)
+def test_keys_that_cannot_be_had(provider: FakeProvider, tmp_path: Path, fault: Fault, code: str) -> None:
+    """Without the provider's keys nobody is signed in: slow, a page instead, none; and nothing hangs."""
+    party = RelyingParty(provider.settings(tmp_path, read_timeout=0.3, total_timeout=3.0))
+    provider.register(party.settings, party.jwks)
+    provider.clock = provider.mint.clock = time.time
+    provider.faults.add(fault)
+    with pytest.raises(SignInFailed, match=code):
+        sign_in_as(_flask(party), CITIZEN)
+    party.close()
+
+
 def test_which_provider_is_meant(party: RelyingParty, provider: FakeProvider) -> None:
     """With two providers, or two windows, nothing is guessed."""
     with FakeProvider() as other:
@@ -126,6 +146,6 @@ def test_fixtures(tmp_path: Path) -> None:
     (tmp_path / "test_police.py").write_text(PROGRAM)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "relying_party_sdk.testing.plugin", "-p", "no:cacheprovider"]
-    paths = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    paths = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(command, cwd=tmp_path, env=paths, capture_output=True, text=True, check=False)
     assert "2 passed" in done.stdout, done.stdout + done.stderr
