@@ -16,8 +16,9 @@ test:           ## everything: lint, types, layers, unit, contract and live test
 	@$(PYTHON) scripts/setup.py test
 	@$(MAKE) -s lint type
 ifeq ($(T)$(K),tests)
-	@$(BIN)/python -m pytest tests --ignore=tests/live
+	@$(BIN)/python -m pytest tests --ignore=tests/live --ignore=tests/nodes
 	@$(BIN)/python -m pytest tests/live
+	@$(BIN)/python -m pytest tests/nodes
 else
 	@$(BIN)/python -m pytest $(T) $(if $(K),-k "$(K)",)
 endif

@@ -17,7 +17,7 @@ from ca_bridge.settings import Settings, load_settings
 from ca_bridge.trust.bundle import read_bundle
 from ca_bridge.trust.roster import Roster, RosterNode
 from ca_bridge.types import utc_now
-from crosshall.agents import HOME, first_sync, health, office, own_role, sync
+from crosshall.agents import HOME, agent_of, first_sync, health, office, own_role, sync
 from crosshall.options import DEFAULT_SETTINGS, SettingsFile, named
 from crosshall.running import run_node
 from crosshall.sign_ins import sign_ins
@@ -191,10 +191,25 @@ def status(
 
 
 @app.command("sync")
-def sync_command(settings: SettingsFile = DEFAULT_SETTINGS) -> None:
+def sync_command(
+    once: Annotated[
+        bool, typer.Option("--once", help="One round; exit code 1 when no source gave a good answer.")
+    ] = False,
+    source: Annotated[str, typer.Option(help="With --once: this source, a carried disk for example (file:/…).")] = "",
+    settings: SettingsFile = DEFAULT_SETTINGS,
+) -> None:
     """Keep the trust bundle and trusted time current, until stopped; `node run` starts this by itself."""
     logs.configure()
-    sync(settings, load_settings(settings))
+    node = load_settings(settings)
+    if not once:
+        sync(settings, node)
+        return
+    done = agent_of(node, (source,) if source else ()).round()
+    for where, code in done.codes.items():
+        typer.echo(f"{where}: {code}", err=True)
+    typer.echo(f"version {done.version}, issued {done.issued or '-'}, {'changed' if done.changed else 'unchanged'}")
+    if done.codes:
+        raise typer.Exit(1)
 
 
 @app.command("office")
