@@ -42,11 +42,11 @@ from ca_bridge.store.people import People
 from ca_bridge.store.releases import Releases
 from ca_bridge.store.sessions import Sessions
 from ca_bridge.types import Clock, utc_now
+from ca_bridge.verdict.cuts import FOLDER as CUTS
 from ca_bridge.verdict.cuts import Cuts
 from ca_bridge.verdict.evidence import Evidence, Recorder
 from ca_bridge.verdict.snapshot import SnapshotSource
 
-CUTS = "cuts"
 """Folder of the sign-ins of a cut, below the node's state."""
 SETTINGS_VARIABLE = "CROSSHALL_SETTINGS"
 _log = logging.getLogger(__name__)

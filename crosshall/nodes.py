@@ -20,7 +20,7 @@ from ca_bridge.types import utc_now
 from crosshall.agents import HOME, agent_of, first_sync, health, office, own_role, sync
 from crosshall.options import DEFAULT_SETTINGS, SettingsFile, named
 from crosshall.running import run_node
-from crosshall.sign_ins import sign_ins
+from crosshall.sign_ins import cuts, sign_ins
 from nodes import joining, roster
 from nodes.admission import Admission, groups, make_admission, read_request, same
 from nodes.identity import make_node_keys, read_node_keys
@@ -32,6 +32,7 @@ from nodes.standing import Standing, look
 
 app = typer.Typer(no_args_is_help=True)
 app.command("sign-ins")(sign_ins)
+app.command("cuts")(cuts)
 
 DEFAULT_HOME = Path(HOME)
 MASTER = "federation-master"

@@ -1,7 +1,8 @@
-"""`crosshall node sign-ins`: what came from a node since a time, when it must be known what it did."""
+"""`crosshall node sign-ins`, `node cuts`: what came from a node since a time; who signed in during a cut in vain."""
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from ca_bridge.errors import ConfigError
 from ca_bridge.settings import load_settings
 from ca_bridge.store import Box, open_store
 from ca_bridge.store.links import Links
+from ca_bridge.verdict.cuts import FOLDER, Cuts
 from crosshall.options import DEFAULT_SETTINGS, SettingsFile
 
 
@@ -39,6 +41,32 @@ def sign_ins(
                 f"{_shown(copy.at)}  at {copy.node} by {copy.way}{source}  level {copy.level}  {copy.certificate_key}"
             )
     typer.echo(f"{len(arrived)} here, {number} there")
+
+
+def cuts(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    settings: SettingsFile = DEFAULT_SETTINGS,
+) -> None:
+    """Sign-ins made while the line was cut that are refused since it is back: which certificate, when, why.
+
+    Exit code 1 when there is one: somebody has to look what it did.
+    """
+    found = Cuts(load_settings(settings).node.state / FOLDER, secrets.token_bytes)
+    number = 0
+    for row in found.rows():
+        number += 1
+        if as_json:
+            typer.echo(row.line())
+            continue
+        certificate = row.certificate_key or "a record that cannot be opened any more"
+        typer.echo(
+            f"{_shown(row.signed_in)}  {row.code}  {row.domain} {row.ca}  level {row.level}"
+            f"  judged {_shown(row.judged)}  {certificate}"
+        )
+    if not as_json:
+        typer.echo(f"{number} refused since, {found.waiting()} to be judged when the line is back")
+    if number:
+        raise typer.Exit(1)
 
 
 def _time(text: str) -> datetime:

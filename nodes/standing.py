@@ -9,6 +9,7 @@ import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -62,6 +63,7 @@ def look(settings: Settings, now: datetime, health: Callable[[], Mapping[str, An
 
 def _all(settings: Settings, now: datetime, health: Callable[[], Mapping[str, Any]]) -> Iterator[Check]:
     yield _try("install", "keys", lambda: _keys(settings))
+    yield _try("install", "software", lambda: _software(settings))
     yield _try("install", "tls", lambda: check_tls(settings, now))
     yield _try("data", "bundle", lambda: _bundle(settings))
     yield _try("data", "roster", lambda: _roster(settings))
@@ -123,6 +125,17 @@ def _bundle(settings: Settings) -> None:
     snapshot = compile_bundle(read_bundle(settings.node.bundle))
     if not snapshot.bundle.anchors:
         raise FederationError("node.no_anchors", "the bundle holds no anchor")
+
+
+def _software(settings: Settings) -> None:
+    """Not below the floor of the roster in force; without a bundle there is none yet: `data` says so."""
+    try:
+        software = read_bundle(settings.node.bundle).roster.software
+    except CrosshallError:
+        return
+    here = version("crosshall")
+    if software.below(here):
+        raise FederationError("node.below_floor", f"{here} is installed, {software.floor} is the lowest allowed")
 
 
 def _roster(settings: Settings) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ SILENT = timedelta(minutes=5)
 """The agent writes at least every 45 s, line or no line."""
 SUSPENDED = "federation.suspended"
 """What the province suspended is no fault of the node."""
+BELOW_FLOOR = "node.below_floor"
+"""This software is older than the province lets stand."""
 MAX_OCTETS = 1 << 20
 _CODE = re.compile(r"[a-z]+\.[a-z0-9_]+")
 
@@ -71,8 +74,10 @@ def _moment(text: str) -> datetime:
 class Health:
     """The node's health as one process sees it. Thread safe."""
 
-    def __init__(self, services: Services, keys: SigningKeys) -> None:
+    def __init__(self, services: Services, keys: SigningKeys, version: str = "") -> None:
+        """`version`: of Crosshall; empty: the one installed."""
         self._services = services
+        self._version = version or installed("crosshall")
         self._keys = keys
         self._lock = threading.Lock()
         self._probed: tuple[datetime, str] | None = None
@@ -109,6 +114,8 @@ class Health:
             yield "trust.crl"
         if any(currency.stale(time.now) for currency in self.crls(snapshot)):
             yield "trust.stale_crl"
+        if snapshot.bundle.roster.software.below(self._version):
+            yield BELOW_FLOOR
 
     def _time(self, time: TrustedTime) -> Iterator[str]:
         if time.code:

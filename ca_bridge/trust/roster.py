@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ FORMAT: Literal[1] = 1
 Stage = Literal["install", "data", "trial", "pilot", "live"]
 Role = Literal["province", "city", "county"]
 Origin = Annotated[str, Field(pattern=r"^https://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[1-9][0-9]{0,4})?$")]
+_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,4}")
 _LANGUAGES = {"zh-Hans", "zh-Hant", "en", "pt"}
 
 
@@ -75,6 +77,17 @@ class Software(Model):
     floor: str = ""
     """Nodes below this version are red."""
 
+    def below(self, version: str) -> bool:
+        """Whether `version` is below the floor; one that cannot be read is, once there is a floor."""
+        return bool(self.floor) and _numbers(version) < _numbers(self.floor)
+
+    @field_validator("floor")
+    @classmethod
+    def _floor(cls, floor: str) -> str:
+        if floor and not _numbers(floor):
+            raise ValueError("a version is dotted numbers: 1.2.0")
+        return floor
+
 
 class Roster(Model):
     """Every node, found by name or by the key that signs."""
@@ -118,6 +131,16 @@ class Roster(Model):
             if len(set(values)) != len(values):
                 raise ValueError(f"a {what} is there twice")
         return self
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """`1.2.0` as numbers without the zeros at its end, so that 1.2 is 1.2.0; empty when it is no such text."""
+    if _VERSION.fullmatch(version) is None:
+        return ()
+    numbers = [int(part) for part in version.split(".")]
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return (1, *numbers)  # 0.0 is a version, too
 
 
 def parse_roster(data: bytes, where: str = "roster.json") -> Roster:

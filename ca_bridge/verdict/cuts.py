@@ -23,6 +23,8 @@ from ca_bridge.verdict.evidence import Evidence, append_line
 from ca_bridge.verdict.replay import Record, parse, unseal
 from ca_bridge.verdict.snapshot import Snapshot
 
+FOLDER = "cuts"
+"""Below the state folder."""
 REPORT = "report.jsonl"
 DAMAGED = "input.record"
 _log = logging.getLogger(__name__)

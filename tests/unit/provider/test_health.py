@@ -220,3 +220,12 @@ def test_a_stale_crl_makes_the_node_red(bridge: Bridge, federation: Federation):
     assert "trust.stale_crl" not in red(bridge)
     bridge.ladder.ahead += timedelta(days=400)
     assert "trust.stale_crl" in red(bridge)
+
+
+@pytest.mark.parametrize(("floor", "below"), [("999.0", True), ("0.0.1", False), ("", False)])
+def test_software_below_the_floor_is_red(bridge: Bridge, federation: Federation, floor: str, below: bool):
+    """The roster says which version is the lowest that may stand."""
+    federation.write("roster.json", json.dumps({"format": 1, "nodes": [], "software": {"floor": floor}}))
+    bridge.source.snapshot = federation.snapshot()  # type: ignore[assignment]
+    bridge.ladder.ahead = NOW - bridge.clock()
+    assert ("node.below_floor" in red(bridge)) is below

@@ -12,7 +12,7 @@ from joserfc.jwk import ECKey
 
 from ca_bridge.errors import PathError
 from ca_bridge.trust.bundle import read_bundle, write_bundle_manifest
-from ca_bridge.trust.roster import parse_roster
+from ca_bridge.trust.roster import Software, parse_roster
 
 TITLE = {"zh-Hans": "厅", "zh-Hant": "廳", "en": "Hall", "pt": "Balcão"}
 
@@ -128,3 +128,33 @@ def test_it_comes_with_the_bundle(tmp_path: Path) -> None:
     write_bundle_manifest(tmp_path, 3, now)
     with pytest.raises(PathError, match=r"trust\.roster"):
         read_bundle(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("floor", "version", "below"),
+    [
+        ("", "0.0.1", False),
+        ("", "", False),
+        ("1.2.0", "1.2.0", False),
+        ("1.2.0", "1.2", False),
+        ("1.2", "1.2.0", False),
+        ("1.2.0", "1.10.0", False),
+        ("1.2.0", "2", False),
+        ("1.2.0", "1.1.99", True),
+        ("1.10.0", "1.9.0", True),
+        ("0.0.1", "0.0.0", True),
+        ("0.1.0", "", True),
+        ("0.1.0", "later", True),
+        ("0.1.0", "0.2.0-beta", True),
+    ],
+)
+def test_what_is_below_the_floor(floor: str, version: str, below: bool):
+    """By number, not by text; a version that cannot be read is below every floor."""
+    assert Software(floor=floor).below(version) is below
+
+
+@pytest.mark.parametrize("floor", ["new", "1.", ".1", "1.2.3.4.5.6", "-1", "1 "])
+def test_a_floor_that_is_no_version_is_refused(floor: str):
+    """Else nobody, or everybody, would be below it."""
+    with pytest.raises(ValueError, match="dotted numbers"):
+        Software(floor=floor)
