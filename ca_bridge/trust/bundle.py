@@ -224,9 +224,7 @@ def _under(files: Mapping[str, bytes], folder: str, ending: str) -> list[str]:
     return sorted(path for path in files if path.startswith(folder) and path.endswith(ending))
 
 
-def _certificate(
-    files: _Files, path: str, load: Callable[[bytes], Certificate] = load_certificate
-) -> Certificate:
+def _certificate(files: _Files, path: str, load: Callable[[bytes], Certificate] = load_certificate) -> Certificate:
     if path not in files:
         raise PathError("trust.list", f"{path} is not in the bundle")
     try:
