@@ -5,12 +5,15 @@ Every read has a greatest size and ends by a deadline, however slowly a server s
 
 from __future__ import annotations
 
+import hashlib
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 import urllib3
@@ -51,8 +54,18 @@ def read(source: Source, path: str, limit: int, deadline: float) -> bytes:
 def fetch(source: Source, path: str, length: int, half: Path, deadline: float) -> bytes:
     """A file of exactly `length` octets, going on from what `half` holds of it; `half` keeps what came when it breaks.
 
-    Raises FederationError `federation.size` (longer), `federation.length` (shorter), and as `read`.
+    `half` is named by the file's SHA-256: what goes on from wrong octets, which another source may have sent, is
+    fetched once more from its beginning; the caller checks the hash. Raises FederationError `federation.size` (longer),
+    `federation.length` (shorter), and as `read`.
     """
+    resumed = half.exists() and half.stat().st_size > 0
+    data = _fetch(source, path, length, half, deadline)
+    if resumed and hashlib.sha256(data).hexdigest() != half.name:
+        data = _fetch(source, path, length, half, deadline)
+    return data
+
+
+def _fetch(source: Source, path: str, length: int, half: Path, deadline: float) -> bytes:
     half.parent.mkdir(parents=True, exist_ok=True)
     have = half.stat().st_size if half.exists() else 0
     if have >= length:
@@ -75,6 +88,44 @@ def fetch(source: Source, path: str, length: int, half: Path, deadline: float) -
     return data
 
 
+class _Watch:
+    """Ends a connection at a time, whatever it is waiting for: a server may drip head, handshake or chunks forever."""
+
+    def __init__(self) -> None:
+        self._handle: socket.socket | None = None
+        self.ended = False
+
+    def take(self, connection: socket.socket) -> None:
+        """Watch this connection; a handle of our own, because TLS takes the other one over."""
+        self.forget()
+        self._handle = connection.dup()
+
+    def forget(self) -> None:
+        """Give the handle back."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.close()
+
+    @contextmanager
+    def until(self, seconds: float) -> Iterator[None]:
+        """End what is watched `seconds` from now, unless the block has ended."""
+        self.ended = False
+        timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), self._end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _end(self) -> None:
+        self.ended = True
+        handle = self._handle
+        if handle is not None:
+            with suppress(OSError):
+                handle.shutdown(socket.SHUT_RDWR)
+
+
 class HttpSource:
     """A web server; one kept connection. No redirects: a source is who it is."""
 
@@ -89,6 +140,7 @@ class HttpSource:
         self._base = parts.path.rstrip("/")
         self._host = parts.netloc
         self._ticks = ticks
+        self._watch = _Watch()
         address = "127.0.0.1" if is_localhost(host) else host
         if parts.scheme == "https":
             context = ssl.create_default_context(cafile=ca_file or None)
@@ -97,6 +149,7 @@ class HttpSource:
             )
         else:
             self._pool = urllib3.HTTPConnectionPool(address, parts.port or 80, maxsize=1)
+        self._pool.ConnectionCls = _watched(self._pool.ConnectionCls, self._watch)
 
     @contextmanager
     def open(self, path: str, offset: int, deadline: float) -> Iterator[tuple[int, Iterator[bytes]]]:
@@ -108,8 +161,18 @@ class HttpSource:
         headers = {"Host": self._host, "User-Agent": SKIP_HEADER, "Accept-Encoding": SKIP_HEADER}
         if offset:
             headers["Range"] = f"bytes={offset}-"
+        with self._watch.until(left):
+            response = self._ask(path, headers, left)
+            try:
+                yield self._start(response, path, offset), self._chunks(response, path, deadline)
+            finally:
+                if not response.closed:  # what was not read to its end must not be taken for the next answer
+                    response.close()
+                response.release_conn()
+
+    def _ask(self, path: str, headers: dict[str, str], left: float) -> urllib3.BaseHTTPResponse:
         try:
-            response = self._pool.urlopen(
+            return self._pool.urlopen(
                 "GET",
                 f"{self._base}/{path}",
                 headers=headers,
@@ -119,13 +182,12 @@ class HttpSource:
                 preload_content=False,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise FederationError("federation.source", f"{self.name}: {type(error).__name__}") from error
-        try:
-            yield self._start(response, path, offset), self._chunks(response, path, deadline)
-        finally:
-            if not response.closed:  # what was not read to its end must not be taken for the next answer
-                response.close()
-            response.release_conn()
+            raise self._fault(path, error) from error
+
+    def _fault(self, path: str, error: Exception) -> FederationError:
+        if self._watch.ended:
+            return FederationError("federation.slow", f"{path}: the answer took too long")
+        return FederationError("federation.source", f"{self.name}: {type(error).__name__}")
 
     def _start(self, response: urllib3.BaseHTTPResponse, path: str, offset: int) -> int:
         if response.status in (404, 410):
@@ -148,7 +210,25 @@ class HttpSource:
                 if self._ticks() > deadline:
                     raise FederationError("federation.slow", f"{path}: the answer took too long")
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise FederationError("federation.source", f"{self.name}: {type(error).__name__}") from error
+            raise self._fault(path, error) from error
+        if self._watch.ended:  # a body without a length ends with its connection
+            raise FederationError("federation.slow", f"{path}: the answer took too long")
+
+
+def _watched(kind: Any, watch: _Watch) -> Any:
+    """A class of connections that `watch` can end."""
+
+    class Watched(kind):  # type: ignore[misc]
+        def _new_conn(self) -> socket.socket:
+            made: socket.socket = super()._new_conn()
+            watch.take(made)
+            return made
+
+        def close(self) -> None:
+            watch.forget()
+            super().close()
+
+    return Watched
 
 
 class FileSource:
