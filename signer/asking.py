@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ca_bridge.crypto.challenge import LIFETIME, Challenge
+from ca_bridge.crypto.challenge import LIFETIME, Asked, Challenge
 from ca_bridge.errors import LANGUAGES, CryptoError, SignerError
-from signer.wallet import Asked
 
 _NO_KEY = "0" * 64  # the key is named when the person has picked a certificate
 _FIELDS = {"origin", "transaction", "nonce", "expires"}

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from ca_bridge.crypto.challenge import Asked
 from ca_bridge.errors import SignerError
 from signer.origins import Hall
-from signer.wallet import Asked, Signature
+from signer.wallet import Signature
 
 _KEPT = timedelta(seconds=60)
 """How long an ended request can still be asked after."""

@@ -8,24 +8,12 @@ from datetime import datetime
 
 from ca_bridge.crypto import challenge as challenges
 from ca_bridge.crypto import sm2
-from ca_bridge.crypto.challenge import LIFETIME, Challenge
+from ca_bridge.crypto.challenge import LIFETIME, Asked, Challenge
 from ca_bridge.errors import CryptoError, SignerError
 from signer.file_token import FileTokens
 from signer.pkcs11_token import Pkcs11Tokens
 from signer.settings import FileSource, SignerSettings
 from signer.tokens import Held, Token
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A challenge before a certificate is picked: all its fields but the key."""
-
-    origin: str
-    transaction: str
-    nonce: str
-    expires: datetime
-    browser: str = ""
-    """Thumbprint of the key of the browser that asks, when it has one."""
 
 
 @dataclass(frozen=True, slots=True)

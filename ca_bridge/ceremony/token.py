@@ -19,6 +19,7 @@ from ca_bridge.ceremony.codes import Proven, Signed
 from ca_bridge.ceremony.transaction import Transaction, new_secret
 from ca_bridge.crypto import challenge as challenges
 from ca_bridge.crypto import cms, jwk, signatures
+from ca_bridge.crypto.challenge import Asked
 from ca_bridge.errors import CeremonyError
 from ca_bridge.types import Way
 
@@ -35,19 +36,6 @@ MAX_CMS = 24 * 1024
 
 _KIND = "challenge"
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+={0,2}")
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A challenge as the page hands it to the signer; the key is the signer's to name."""
-
-    origin: str
-    transaction: str
-    nonce: str
-    expires: datetime
-    """Aware UTC, whole seconds."""
-    browser: str = ""
-    """Thumbprint of the browser's key; empty when it gave none."""
 
 
 @dataclass(frozen=True, slots=True)

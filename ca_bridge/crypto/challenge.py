@@ -80,6 +80,19 @@ class Challenge:
             raise CryptoError("crypto.challenge", "expires is not in whole seconds with a zone")
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A challenge before a certificate is picked: all its fields but the key, which is the signer's to name."""
+
+    origin: str
+    transaction: str
+    nonce: str
+    expires: datetime
+    """Aware UTC, whole seconds."""
+    browser: str = ""
+    """Thumbprint of the browser's key; empty when it gave none."""
+
+
 def key_hash(spki_der: bytes) -> str:
     """SHA-256 of a SubjectPublicKeyInfo, lower-case hexadecimal."""
     return hashlib.sha256(spki_der).hexdigest()

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from ca_bridge.asn1.certificate import Certificate, parse_certificate
 from ca_bridge.ceremony import token
-from ca_bridge.ceremony.token import MAX_CMS, MAX_SIGNATURE, Asked
+from ca_bridge.ceremony.token import MAX_CMS, MAX_SIGNATURE
 from ca_bridge.ceremony.transaction import SignInRequest, Transaction, begin
 from ca_bridge.crypto import cms, sm2
-from ca_bridge.crypto.challenge import Challenge
+from ca_bridge.crypto.challenge import Asked, Challenge
 from ca_bridge.crypto.cms import Form
 from ca_bridge.errors import CeremonyError, CryptoError
-from ca_bridge.store import Box, Store, migrate, open_store
+from ca_bridge.store import Store
 from ca_bridge.types import Way
 from demo.pki import keys
 from demo.pki.certificates import Template, extended_usage, issue, pem
@@ -25,16 +23,6 @@ from demo.pki.certificates import Template, extended_usage, issue, pem
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 ORIGIN = "https://hall.gd.localhost:8443"
 HOLDER_ID = "holder-of-demo"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty store at `NOW`."""
-    url = f"sqlite:///{tmp_path}/bridge.sqlite"
-    migrate(url)
-    made = open_store(url, Box(bytes(32)), lambda: NOW)
-    yield made
-    made.close()
 
 
 @pytest.fixture

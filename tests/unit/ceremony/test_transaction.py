@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +11,7 @@ from ca_bridge.ceremony.codes import Proven
 from ca_bridge.ceremony.pending import Claim, Pending
 from ca_bridge.ceremony.transaction import SignInRequest, Transaction, begin, finish, mark_done, mark_refused, resume
 from ca_bridge.errors import CeremonyError
-from ca_bridge.store import Box, Store, migrate, open_store
+from ca_bridge.store import Store
 from ca_bridge.types import Capacity, Way
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -28,16 +26,6 @@ FULL = SignInRequest(
     fresh_after=NOW - timedelta(seconds=30),
     languages=("zh-HK", "pt"),
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty store at `NOW`."""
-    url = f"sqlite:///{tmp_path}/bridge.sqlite"
-    migrate(url)
-    made = open_store(url, Box(bytes(32)), lambda: NOW)
-    yield made
-    made.close()
 
 
 @pytest.fixture

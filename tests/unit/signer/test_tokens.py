@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ca_bridge.crypto import challenge as challenges
+from ca_bridge.crypto.challenge import Asked
 from ca_bridge.errors import ConfigError, SignerError
 from demo import pki
 from demo.personas import PIN, personas
@@ -16,7 +17,7 @@ from signer.file_token import FileTokens
 from signer.pkcs11_token import Pkcs11Tokens, module_path
 from signer.settings import FileSource, Pkcs11Source, SignerSettings, load_settings
 from signer.tokens import Held
-from signer.wallet import Asked, Wallet, open_wallet
+from signer.wallet import Wallet, open_wallet
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ASKED = Asked("https://hall.example", "t" * 32, "n" * 32, NOW + timedelta(seconds=60))
