@@ -6,7 +6,7 @@ BIN := .venv/bin
 PORT ?= 8443
 T ?= tests
 K ?=
-.PHONY: run test setup lint type bench deep fresh screenshots
+.PHONY: run test setup lint type bench deep chaos fresh screenshots
 
 run:            ## the demo federation on this machine; SELFCHECK=1 signs in, reports and stops
 	@$(PYTHON) scripts/setup.py run
@@ -39,6 +39,10 @@ bench:          ## K=signin, …: prints `ratio NAME VALUE`
 deep:           ## 10,000 generated chains and leaves, 10^6 executions of each fuzz target (K=differential|engines|fuzz|refresh a part, K=10% a share)
 	@$(PYTHON) scripts/setup.py test
 	@$(BIN)/uv pip install -q --require-hashes -r requirements/deep.lock && nice $(BIN)/python -m tests.deep $(K)
+
+chaos:          ## faults injected into a running federation, judged from outside; writes docs/chaos.md (K=word a part, without report)
+	@$(PYTHON) scripts/setup.py chaos
+	@$(BIN)/python -m tests.nodes.chaos $(if $(K),"$(K)",--report docs/chaos.md)
 
 fresh:          ## the README's commands in a bare Debian 12 root: the honest test of set-up
 	@$(PYTHON) scripts/fresh.py

@@ -25,7 +25,7 @@ def _country() -> Iterator[Country]:
     try:
         country.wires.up()
         for place in PLACES[1:]:
-            country.wires.shape(place.name, 10)
+            country.wires.shape(place.name, "10mbit")
         with country.wires.standing(PEOPLE):
             country.found()
             country.launch(PLACES[0])

@@ -12,7 +12,7 @@ import time
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import tomli_w
@@ -70,6 +70,8 @@ class Country:
 
     root: Path
     python: str = sys.executable
+    environment: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Further variables of a place's processes: a clock that is wrong."""
     wires: Wires = field(init=False)
     supervisor: Supervisor = field(init=False)
     _built: Path = field(init=False)
@@ -205,6 +207,7 @@ class Country:
         if not (self.folder(place) / "window.toml").exists():
             self._window(place)
         inside = self.wires.inside(place.name)
+        wrong = self.environment.get(place.name, {})
         command = (*inside, self.python, "-m", "crosshall", "node", "run", "--workers", "1")
         log = self.root / "logs" / f"{place.name}.log"
         log.unlink(missing_ok=True)
@@ -213,9 +216,11 @@ class Country:
             return log.exists() and "serves at" in log.read_text("utf-8", "replace")
 
         folder = self.folder(place)
-        self.supervisor.launch(Part(place.name, command, ready, folder=folder, start_seconds=180, stop_seconds=40))
+        self.supervisor.launch(
+            Part(place.name, command, ready, wrong, folder=folder, start_seconds=180, stop_seconds=40)
+        )
         serving = ("gunicorn", "--bind", f"127.0.0.1:{WINDOW}", "--threads", "4", "demo.windows.police:app")
-        settings = {"CROSSHALL_WINDOW_SETTINGS": str(folder / "window.toml")}
+        settings = {**wrong, "CROSSHALL_WINDOW_SETTINGS": str(folder / "window.toml")}
         root = Path(__file__).resolve().parents[2]
         window = (*inside, self.python, "-m", *serving)
         self.supervisor.launch(Part(f"{place.name}-window", window, lambda: True, settings, folder=root))
@@ -259,6 +264,10 @@ class Country:
         write_manifest(self.bundle, now)
         return now
 
+    def remanifest(self) -> None:
+        """`bundle.json` over what lies in the province's source bundle now."""
+        write_manifest(self.bundle, datetime.now(UTC))
+
     # making of
 
     def _settings(self, place: Place) -> None:
@@ -296,7 +305,7 @@ class Country:
 
     def _tls(self) -> None:
         ca, now = keys.generate("ecdsa-p256"), datetime.now(UTC)
-        start, end = now.replace(hour=0), datetime(now.year + 2, 1, 1, tzinfo=UTC)
+        start, end = now - timedelta(days=3), datetime(now.year + 2, 1, 1, tzinfo=UTC)
         extensions = certificates.authority_extensions(ca, ca, path_length=0, extra=(), crl_url=None)
         der = certificates.issue(Template(_TLS, _TLS, ca.spki, start, end, extensions), ca, certificates.new_serial())
         self.tls_ca.write_text(certificates.pem(der))

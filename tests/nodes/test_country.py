@@ -170,7 +170,7 @@ class TestTheLineIsCut:
         assert issued(country, FS) == carried
 
     def test_revoked_meanwhile(self, country: Country) -> None:
-        """Revoked during the cut: known at the cut node still; a minute after the line's return that session has ended."""
+        """Revoked during the cut: known at the cut node; a minute after the line's return that session has ended."""
         hours_pass(country, FS, 1, "near")
         live = signs_in(country, FS, "gd-wang-officer")
         country.revoke(persona("gd-wang-officer"))

@@ -80,9 +80,9 @@ class Wires:
         """End of `deafen`."""
         self._in(self.namespace(place), f"route del blackhole {self.places[to]}/32")
 
-    def shape(self, place: str, megabits: int) -> None:
-        """The place's line carries this much, each way."""
-        rule = f"qdisc replace dev {{}} root tbf rate {megabits}mbit burst 64kb latency 200ms"
+    def shape(self, place: str, rate: str) -> None:
+        """The place's line carries this much, each way: `10mbit`."""
+        rule = f"qdisc replace dev {{}} root tbf rate {rate} burst 64kb latency 200ms"
         number = list(self.places).index(place)
         subprocess.run([TC, "-n", self.namespace(place), *rule.format("eth0").split()], check=True)
         subprocess.run([TC, "-n", self._hub, *rule.format(f"port{number}").split()], check=True)
