@@ -1,7 +1,7 @@
 """The machine's libcrypto (OpenSSL 3.0 or newer) by ctypes: only what SM2 needs.
 
-Thread safe: keys are only read after they are made, each call has a context of its own, libcrypto's error queue is
-per thread and is emptied after each failure. ctypes releases the GIL during calls. `CROSSHALL_LIBCRYPTO` names
+Thread safe: keys and templates are only read after they are made, each call has a context of its own, libcrypto's error
+queue is per thread and is emptied after each failure. ctypes releases the GIL during calls. `CROSSHALL_LIBCRYPTO` names
 another library file.
 """
 
@@ -19,6 +19,7 @@ from ca_bridge.errors import CryptoError
 _UNAVAILABLE = "crypto.sm2_unavailable"
 _OLDEST = 0x30000000
 _NAMES = ("libcrypto.so.3", "libcrypto.so.4")
+_FINALISE = 0x0200  # EVP_MD_CTX_FLAG_FINALISE: nothing is added after the end, so no copy is made for it
 
 _PP = POINTER(c_char_p)
 _SIGNATURES: dict[str, tuple[object, list[object]]] = {
@@ -39,7 +40,10 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "EVP_MD_CTX_free": (None, [c_void_p]),
     "EVP_sm3": (c_void_p, []),
     "EVP_DigestVerifyInit": (c_int, [c_void_p, POINTER(c_void_p), c_void_p, c_void_p, c_void_p]),
-    "EVP_DigestVerify": (c_int, [c_void_p, c_char_p, c_size_t, c_char_p, c_size_t]),
+    "EVP_DigestVerifyUpdate": (c_int, [c_void_p, c_char_p, c_size_t]),
+    "EVP_DigestVerifyFinal": (c_int, [c_void_p, c_char_p, c_size_t]),
+    "EVP_MD_CTX_copy_ex": (c_int, [c_void_p, c_void_p]),
+    "EVP_MD_CTX_set_flags": (None, [c_void_p, c_int]),
     "EVP_DigestSignInit": (c_int, [c_void_p, POINTER(c_void_p), c_void_p, c_void_p, c_void_p]),
     "EVP_DigestSign": (c_int, [c_void_p, c_char_p, POINTER(c_size_t), c_char_p, c_size_t]),
     "d2i_PKCS8_PRIV_KEY_INFO": (c_void_p, [c_void_p, _PP, c_long]),
@@ -81,6 +85,19 @@ class Key:
 
     def __del__(self) -> None:
         self._library.call("EVP_PKEY_free", self.pointer)
+
+
+class Template:
+    """An EVP_MD_CTX that is only ever copied, and is freed with its last user."""
+
+    __slots__ = ("_library", "pointer")
+
+    def __init__(self, library: LibCrypto, pointer: int) -> None:
+        self._library = library
+        self.pointer = pointer
+
+    def __del__(self) -> None:
+        self._library.call("EVP_MD_CTX_free", self.pointer)
 
 
 class LibCrypto:
@@ -137,18 +154,45 @@ class LibCrypto:
         return buffer.raw
 
     @contextmanager
-    def digest_context(self, start: str, key: Key, sm2_id: bytes) -> Iterator[int]:
-        """A digest context of SM2 with SM3 under this distinguishing ID; `start` is the Init function."""
+    def signing(self, key: Key, sm2_id: bytes) -> Iterator[int]:
+        """A digest context that signs by SM2 with SM3 under this distinguishing ID."""
         context = self.call("EVP_MD_CTX_new")
-        inner = c_void_p()
         try:
-            if self.call(start, context, ctypes.byref(inner), self.sm3, None, key.pointer) != 1:
-                raise self.failed(_UNAVAILABLE, f"{start} failed")
-            if self.call("EVP_PKEY_CTX_set1_id", inner, sm2_id, len(sm2_id)) != 1:
-                raise self.failed("crypto.sm2_id", "the distinguishing ID is not accepted")
+            self._begin("EVP_DigestSignInit", context, key, sm2_id)
             yield context
         finally:
             self.call("EVP_MD_CTX_free", context)
+
+    def verifier(self, key: Key, sm2_id: bytes) -> Template:
+        """What verifies by SM2 with SM3 under this key and distinguishing ID, their hash Z taken already."""
+        template = Template(self, self.call("EVP_MD_CTX_new"))
+        self._begin("EVP_DigestVerifyInit", template.pointer, key, sm2_id)
+        if self.call("EVP_DigestVerifyUpdate", template.pointer, b"", 0) != 1:
+            raise self.failed(_UNAVAILABLE, "SM2: the key and its distinguishing ID cannot be hashed")
+        return template
+
+    def verifies(self, template: Template, message: bytes, signature: bytes) -> bool:
+        """Whether the DER signature over `message` is right; the template stays as it is."""
+        context = self.call("EVP_MD_CTX_new")
+        try:
+            if self.call("EVP_MD_CTX_copy_ex", context, template.pointer) != 1:
+                raise self.failed(_UNAVAILABLE, "EVP_MD_CTX_copy_ex failed")
+            self.call("EVP_MD_CTX_set_flags", context, _FINALISE)
+            if self.call("EVP_DigestVerifyUpdate", context, message, len(message)) != 1:
+                raise self.failed(_UNAVAILABLE, "EVP_DigestVerifyUpdate failed")
+            right = self.call("EVP_DigestVerifyFinal", context, signature, len(signature)) == 1
+        finally:
+            self.call("EVP_MD_CTX_free", context)
+        if not right:
+            self.call("ERR_clear_error")
+        return right
+
+    def _begin(self, start: str, context: int, key: Key, sm2_id: bytes) -> None:
+        inner = c_void_p()
+        if self.call(start, context, ctypes.byref(inner), self.sm3, None, key.pointer) != 1:
+            raise self.failed(_UNAVAILABLE, f"{start} failed")
+        if self.call("EVP_PKEY_CTX_set1_id", inner, sm2_id, len(sm2_id)) != 1:
+            raise self.failed("crypto.sm2_id", "the distinguishing ID is not accepted")
 
 
 _FREE = {

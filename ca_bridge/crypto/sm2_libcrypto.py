@@ -11,14 +11,14 @@ from ctypes import c_size_t, c_void_p
 from pathlib import Path
 
 from ca_bridge.crypto import sm2
-from ca_bridge.crypto.libcrypto import Key, LibCrypto
+from ca_bridge.crypto.libcrypto import Key, LibCrypto, Template
 from ca_bridge.errors import CryptoError
 from ca_bridge.files import write_atomically
 
 ITERATIONS = 600_000
 """PBKDF2-HMAC-SHA-256 rounds of key files we write: about a fifth of a second for each guess."""
 
-_KEYS_KEPT = 512  # public keys of CAs are hot: decoding one costs as much as half a verification
+_KEPT = 512  # CAs come again with every leaf: decoding a key costs as much as half a verification
 _MAX_FILE = 16_384
 _PEM = re.compile(rb"-----BEGIN (ENCRYPTED PRIVATE KEY|PRIVATE KEY)-----\s+([A-Za-z0-9+/=\s]+)-----END \1-----\s*")
 
@@ -34,16 +34,11 @@ class LibcryptoEngine:
 
     def __init__(self) -> None:
         self._library = library()
-        self._public = functools.lru_cache(_KEYS_KEPT)(self._load_public)
+        self._verifier = functools.lru_cache(_KEPT)(self._prepare)
 
     def verify(self, point: bytes, message: bytes, signature: bytes, sm2_id: bytes) -> bool:
         """Whether the DER signature is right."""
-        lib = self._library
-        with lib.digest_context("EVP_DigestVerifyInit", self._public(point), sm2_id) as context:
-            right = lib.call("EVP_DigestVerify", context, signature, len(signature), message, len(message)) == 1
-            if not right:
-                lib.call("ERR_clear_error")
-            return right
+        return self._library.verifies(self._verifier(point, sm2_id), message, signature)
 
     def sign(self, private: sm2.PrivateKey, message: bytes, sm2_id: bytes) -> bytes:
         """A DER signature by a key that this engine made or loaded."""
@@ -52,7 +47,7 @@ class LibcryptoEngine:
             raise CryptoError("crypto.key", "SM2: the private key belongs to another engine")
         size = c_size_t(80)  # 2 + 2 · (2 + 33) is the most
         buffer = ctypes.create_string_buffer(size.value)
-        with lib.digest_context("EVP_DigestSignInit", key, sm2_id) as context:
+        with lib.signing(key, sm2_id) as context:
             if lib.call("EVP_DigestSign", context, buffer, ctypes.byref(size), message, len(message)) != 1:
                 raise lib.failed("crypto.key", "SM2: signing failed")
         return buffer.raw[: size.value]
@@ -71,11 +66,11 @@ class LibcryptoEngine:
             lib.call("EVP_PKEY_CTX_free", context)
         return _private(lib, Key(lib, made.value))
 
-    def _load_public(self, point: bytes) -> Key:
+    def _prepare(self, point: bytes, sm2_id: bytes) -> Template:
         pointer = self._library.decode("d2i_PUBKEY", sm2.SPKI_HEADER + point)
         if not pointer:
             raise CryptoError("crypto.key", "SM2: libcrypto refuses the public key")
-        return Key(self._library, pointer)
+        return self._library.verifier(Key(self._library, pointer), sm2_id)
 
 
 def load(pem: bytes, passphrase: bytes | None = None) -> sm2.PrivateKey:
