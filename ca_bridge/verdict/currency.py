@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ca_bridge.asn1.crl import Crl
+from ca_bridge.asn1.names import Normalised
 from ca_bridge.revocation.status import FUTURE_SKEW
-from ca_bridge.verdict.lint_status import ISSUING_POINT, Issuer, issuers, lists_of
+from ca_bridge.verdict.lint_status import ISSUING_POINT, Issuer, by_name, issuers, lists_of
 from ca_bridge.verdict.snapshot import Snapshot
 
 
@@ -49,12 +50,13 @@ class Currency:
 
 
 def currencies(snapshot: Snapshot) -> tuple[Currency, ...]:
-    """Of every CA with a profile, and of every CA that their paths go through."""
-    known = tuple(snapshot.compiled.book.complete())
-    return tuple(_currency(snapshot, issuer, known) for issuer in issuers(snapshot) if issuer.required)
+    """Of every CA with a profile, and of every CA that their paths go through; not of domains switched off."""
+    known = by_name(snapshot.compiled.book.complete())
+    needed = (issuer for issuer in issuers(snapshot, switched_off=False) if issuer.required)
+    return tuple(_currency(snapshot, issuer, known) for issuer in needed)
 
 
-def _currency(snapshot: Snapshot, issuer: Issuer, crls: Iterable[Crl]) -> Currency:
+def _currency(snapshot: Snapshot, issuer: Issuer, crls: Mapping[Normalised, tuple[Crl, ...]]) -> Currency:
     profile = snapshot.compiled.by_key.get(issuer.key)
     grace = timedelta(seconds=profile.status.grace_seconds if profile is not None else 0)
     scopes: Mapping[bytes, list[Term]] = defaultdict(list)

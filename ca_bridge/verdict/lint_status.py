@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -43,8 +43,9 @@ def findings(snapshot: Snapshot, now: datetime, crl_left: timedelta | None) -> I
         yield Finding("lint.crl_unusable", problem.partition(":")[0], problem.partition(":")[2].strip())
     usable = [crl for crl in crls if not crl.unusable]
     claimed: set[str] = set()
+    named = by_name(usable)
     for issuer in issuers(snapshot):
-        own = lists_of(snapshot, usable, issuer)
+        own = lists_of(snapshot, named, issuer)
         claimed |= {crl.sha256 for crl in own}
         complete = [crl for crl in own if crl.delta_base is None]
         if not complete and issuer.required:
@@ -57,16 +58,25 @@ def findings(snapshot: Snapshot, now: datetime, crl_left: timedelta | None) -> I
     yield from _revoked(snapshot, now)
 
 
-def lists_of(snapshot: Snapshot, crls: Iterable[Crl], issuer: Issuer) -> list[Crl]:
+def by_name(crls: Iterable[Crl]) -> Mapping[Normalised, tuple[Crl, ...]]:
+    """The lists of each issuer's name, in the order given: thousands of CAs must not be compared with each list."""
+    found: dict[Normalised, list[Crl]] = defaultdict(list)
+    for crl in crls:
+        found[crl.issuer.normalised].append(crl)
+    return {name: tuple(lists) for name, lists in found.items()}
+
+
+def lists_of(snapshot: Snapshot, crls: Mapping[Normalised, tuple[Crl, ...]], issuer: Issuer) -> list[Crl]:
     """Those of `crls` that speak for this CA: of its name and signed by its key, or by one that its profile allows."""
-    crls = tuple(crls)
-    own = [crl for crl in crls if crl.issuer.normalised == issuer.name and _signed(snapshot, crl, issuer)]
-    own += [crl for crl in crls if crl not in own and _by_listed(snapshot, crl, issuer)]
-    return own
+    own = {crl.sha256: crl for crl in crls.get(issuer.name, ()) if _signed(snapshot, crl, issuer)}
+    return list((own | {crl.sha256: crl for crl in _by_listed(snapshot, crls, issuer)}).values())
 
 
-def issuers(snapshot: Snapshot) -> list[Issuer]:
-    """Every CA that is reached; required: keys with a profile, and all that their paths go through."""
+def issuers(snapshot: Snapshot, *, switched_off: bool = True) -> list[Issuer]:
+    """Every CA that is reached; required: keys with a profile, and all that their paths go through.
+
+    Without `switched_off` what only domains that are switched off would need is not required.
+    """
     compiled = snapshot.compiled
     found: dict[tuple[Normalised, str], Issuer] = {}
 
@@ -74,15 +84,19 @@ def issuers(snapshot: Snapshot) -> list[Issuer]:
         issuer = Issuer(state.issuer.normalised, state.issuer.text, state.spki_sha256, state, required)
         found.setdefault((issuer.name, issuer.key), issuer)
 
+    def needed(state: State) -> bool:
+        profile = compiled.by_key.get(state.spki_sha256)
+        return switched_off or profile is None or not compiled.denied.domain(profile)
+
     every = [s for states in compiled.graph.states.values() for s in states]
     for state in every:
-        if state.spki_sha256 in compiled.by_key:
+        if state.spki_sha256 in compiled.by_key and needed(state):
             add(state)
             for _, parent in compiled.issuers(state):
                 add(parent)
     listed = [entry.state for entries in compiled.lists.values() for entry in entries]
     for state in listed:
-        add(state)
+        add(state, required=needed(state))
     for state in listed:
         for _, parent in compiled.issuers(state):
             add(parent, required=False)
@@ -102,16 +116,15 @@ def _signed(snapshot: Snapshot, crl: Crl, issuer: Issuer) -> bool:
     return any(_verifies(snapshot, crl, key, spki) for key, spki in keys.items())
 
 
-def _by_listed(snapshot: Snapshot, crl: Crl, issuer: Issuer) -> bool:
-    """By a CRL issuer that the CA's profile lists."""
+def _by_listed(snapshot: Snapshot, crls: Mapping[Normalised, tuple[Crl, ...]], issuer: Issuer) -> Iterator[Crl]:
+    """Those by a CRL issuer that the CA's profile lists."""
     compiled = snapshot.compiled
     profile = compiled.by_key.get(issuer.key)
     for key in () if profile is None else profile.status.crl_issuers:
         for found in compiled.book.crl_issuers.get(key, ()):
-            same = found.certificate.subject.normalised == crl.issuer.normalised
-            if same and _verifies(snapshot, crl, key, found.certificate.spki):
-                return True
-    return False
+            for crl in crls.get(found.certificate.subject.normalised, ()):
+                if _verifies(snapshot, crl, key, found.certificate.spki):
+                    yield crl
 
 
 def _verifies(snapshot: Snapshot, crl: Crl, key: str, spki: bytes) -> bool:

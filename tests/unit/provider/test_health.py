@@ -16,7 +16,7 @@ from ca_bridge.provider.health import FEDERATION, PROBE_EVERY
 from ca_bridge.store.tables import items
 from ca_bridge.verdict.currency import currencies
 from tests.parts.bridge import Bridge
-from tests.pki import Authority, der
+from tests.pki import Authority, der, pem
 from tests.unit.verdict.conftest import NOW, Federation, federation
 
 __all__ = ["federation"]
@@ -211,6 +211,37 @@ def test_a_missing_or_foreign_crl_is_stale(federation: Federation):
     assert stale(federation, NOW) == {"gd"}
     federation.write("crls/issuing.crl", der(Authority.create("Issuing").crl()))
     assert stale(federation, NOW) == {"gd"}
+
+
+def test_a_domain_switched_off_needs_no_crls(federation: Federation):
+    """Nobody of it signs in: its silence is no fault; the other domains' lists, and those above them, still count."""
+    far = federation.root.subordinate("Far")
+    federation.profile("far", far)
+    federation.write("cross/far.pem", pem(far.certificate))
+    assert stale(federation, NOW) == {"far"}
+    federation.table("denials/domain-far.toml", {"deny": [{"domain": "far", "why": "a test"}]})
+    assert stale(federation, NOW) == set()
+    assert len(currencies(federation.snapshot())) == 3
+    (federation.folder / "crls/root.crl").unlink()
+    federation.publish()
+    assert len(stale(federation, NOW)) == 1
+
+
+def test_what_only_a_domain_switched_off_needs_is_left_out(federation: Federation):
+    """With its last domain off, the CAs above have nobody to vouch for."""
+    federation.table("denials/domain-gd.toml", {"deny": [{"domain": "gd", "why": "a test"}]})
+    assert currencies(federation.snapshot()) == ()
+
+
+def test_each_ca_gets_its_own_list_among_many(federation: Federation):
+    """Lists are looked up by their issuer's name; one of the same name counts for the key that signed it alone."""
+    namesake = federation.root.subordinate("Issuing")
+    federation.profile("two", namesake)
+    federation.write("cross/two.pem", pem(namesake.certificate))
+    assert stale(federation, NOW) == {"two"}
+    federation.write("crls/two.crl", der(namesake.crl()))
+    assert stale(federation, NOW) == set()
+    assert all(len(known.scopes) == 1 and len(known.scopes[0]) == 1 for known in currencies(federation.snapshot()))
 
 
 def test_a_stale_crl_makes_the_node_red(bridge: Bridge, federation: Federation):
