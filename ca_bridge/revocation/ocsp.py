@@ -108,7 +108,7 @@ def signed_for(response: OcspResponse, query: OcspQuery) -> bool:
     issuer, spki = query.certificate.issuer.normalised, query.issuer_spki
     if _is_responder(response, spki, issuer) and _good(response, spki, query.sm2_id):
         return True
-    for responder in _responders(response):
+    for responder in responders(response):
         if (
             _is_responder(response, responder.spki, responder.subject.normalised)
             and _may_respond(responder, query)
@@ -123,7 +123,8 @@ def _needs_no_status(responder: Certificate) -> bool:
     return oids.OCSP_NO_CHECK in responder.extensions or responder.not_after - responder.not_before <= SHORT_LIFE
 
 
-def _responders(response: OcspResponse) -> Iterator[Certificate]:
+def responders(response: OcspResponse) -> Iterator[Certificate]:
+    """The certificates that came with a response, as far as they can be read; nothing is checked."""
     for data in response.certificates:
         try:
             yield parse_certificate(data)

@@ -50,7 +50,7 @@ class _Decisive:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Answers for one book of statuses. `turns`: the times at which its data comes into force, ascending."""
+    """Answers for one book of statuses. `turns`: the times at which one may change, ascending (`verdict.turns`)."""
 
     crls: CrlSet
     verified: Mapping[tuple[str, bytes, str], bool]
@@ -117,9 +117,7 @@ class Settled:
         turn = bisect.bisect_right(self.turns, at)
         known = self._chains.get(id(issuers))
         if known is not None and known[0] is issuers and known[1] == turn:
-            until = known[2].next_update
-            if until is None or at <= until:
-                return known[2]
+            return known[2]
         statuses = [authority(certificate, issuer, at) for certificate, issuer in issuers]
         if any(status.kind is not Kind.GOOD for status in statuses):
             return None

@@ -20,10 +20,11 @@ from ca_bridge.path.state import State
 from ca_bridge.path.validate import Sm2Id
 from ca_bridge.revocation.crl import CrlSet, Query, crl_status
 from ca_bridge.revocation.ocsp import OcspQuery, ocsp_status
-from ca_bridge.revocation.status import FUTURE_SKEW, Kind, Status, says_no_status, shifted
+from ca_bridge.revocation.status import Kind, Status, says_no_status
 from ca_bridge.trust.profile import Profile
 from ca_bridge.verdict.crl_issuers import CrlIssuer, crl_issuers, listed_keys
 from ca_bridge.verdict.settled import Chain, Settled, keep
+from ca_bridge.verdict.turns import turns, vouching_certificates
 
 _Named = tuple[Normalised, tuple[bytes, str, object]]
 """A CRL issuer's name, and (SubjectPublicKeyInfo, SM2 ID, the question whether it is trusted)."""
@@ -59,13 +60,12 @@ class StatusBook:
         self._sm2_id = sm2_id
         self._states = states
         self._verified: dict[tuple[str, bytes, str], bool] = {}
-        self._memo: dict[tuple[str, str, int], Status] = {}
+        self._memo: dict[tuple[str, str, bool, int], Status] = {}
+        responses = tuple(responses)
         self._responses = _by_serial(responses)
-        turns = {shifted(crl.this_update, -FUTURE_SKEW) for s in self._all() for crl in s}
-        turns |= {
-            shifted(one.this_update, -FUTURE_SKEW) for rs in self._responses.values() for r in rs for one in r.singles
-        }
-        self._turns = sorted(turns)
+        known = {profile.id: profile for profile in profiles.values()}.values()
+        vouching = vouching_certificates(known, states, self.crl_issuers)
+        self._turns = turns(chain(*self._all()), responses, known, vouching)
         self._settled = Settled(self._set, self._verified, self._responses, self._turns, sm2_id, self._grace)
 
     def beside(self, responses: Iterable[OcspResponse]) -> StatusBook:
@@ -91,10 +91,11 @@ class StatusBook:
         return Status(Kind.GOOD, "", leaf.not_before, leaf.not_after, "RFC 9608 §4")
 
     def authority(self, certificate: Certificate, issuer: State, at: datetime) -> Status:
-        """Status of a CA certificate; remembered until another CRL comes into force or this one goes stale."""
-        key = (certificate.sha256, issuer.spki_sha256, bisect.bisect_right(self._turns, at))
+        """Status of a CA certificate; remembered as long as nothing that it rests on begins or ends (`turns`)."""
+        turn = bisect.bisect_right(self._turns, at)
+        key = (certificate.sha256, issuer.spki_sha256, issuer.can_sign_crls, turn)
         known = self._memo.get(key)
-        if known is None or (known.next_update is not None and at > known.next_update):
+        if known is None:
             known = self._ask(certificate, issuer.spki, issuer.spki_sha256, issuer.can_sign_crls, at)
             if oids.NO_REV_AVAIL in certificate.extensions and known.kind is not Kind.REVOKED:
                 known = Status(Kind.UNKNOWN, "noRevAvail in a CA certificate", clause="RFC 9608 §4")
