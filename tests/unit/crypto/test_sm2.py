@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from pathlib import Path
 
@@ -188,6 +189,28 @@ def test_many_threads(keys) -> None:  # type: ignore[no-untyped-def]
             wrong.append(error)
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_prepared_keys_keep_apart(keys, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    """Ours: what is prepared belongs to one key and one ID, answers the same each time, and may be dropped in use."""
+    monkeypatch.setattr(sm2_libcrypto, "_KEPT", 2)
+    engine = sm2_libcrypto.LibcryptoEngine()
+    owners = [(private, sm2_id) for private in (keys.sm2, sm2.generate()) for sm2_id in (b"one", b"two")]
+    signed_by = [(private, sm2_id, sm2.sign(private, MESSAGE, sm2_id.decode())) for private, sm2_id in owners]
+    wrong: list[object] = []
+
+    def work() -> None:
+        for owner, (signer, other_id, signature) in itertools.product(owners * 3, signed_by):
+            right = engine.verify(owner[0].point, MESSAGE, signature, owner[1])
+            if right is not (owner == (signer, other_id)) or engine.verify(owner[0].point, b"", signature, owner[1]):
+                wrong.append((owner, other_id))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
