@@ -3,6 +3,11 @@
 Behind nginx on a unix socket; threads, because a request waits for the database or for Keycloak, never for long work.
 """
 
+import os
+from typing import Any
+
+from prometheus_client import multiprocess
+
 worker_class = "gthread"
 threads = 8
 timeout = 30
@@ -18,3 +23,9 @@ errorlog = "-"
 loglevel = "warning"
 # only nginx, running as the same user or as root, may speak to the socket
 umask = 0o077
+
+
+def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
+    """What a worker that ended told of itself alone counts no more; its counters stay."""
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import tomli_w
 
 from ca_bridge.files import config_dir, write_atomically
+from ca_bridge.metrics import SHARED
 from ca_bridge.settings import Settings
 from crosshall.supervisor import Part, http_ready, socket_ready
 from idp.server import KeycloakServer
@@ -59,6 +61,11 @@ class NodeFolder:
     def logs(self) -> Path:
         """One file a part."""
         return self.run / "logs"
+
+    @property
+    def counts(self) -> Path:
+        """What the bridge's workers count, for `/metrics`."""
+        return self.run / "metrics"
 
     @property
     def socket(self) -> Path:
@@ -107,15 +114,17 @@ def keycloak_part(server: KeycloakServer, *, start_seconds: float = 180.0) -> Pa
 
 
 def bridge_parts(folder: NodeFolder, *, workers: int = 2) -> tuple[Part, Part]:
-    """The bridge behind its unix socket, and the watcher."""
+    """The bridge behind its unix socket, and the watcher. What workers of an earlier start counted is forgotten."""
     folder.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.socket.unlink(missing_ok=True)
+    shutil.rmtree(folder.counts, ignore_errors=True)
+    folder.counts.mkdir(mode=0o700, parents=True)
     environment = {"CROSSHALL_SETTINGS": str(folder.settings)}
     bridge = Part(
         "bridge",
         gunicorn(f"unix:{folder.socket}", "ca_bridge.app:from_environment()", workers=workers),
         socket_ready(folder.socket),
-        environment,
+        {**environment, SHARED: str(folder.counts)},
         start_seconds=30,
     )
     watcher = Part("watcher", (sys.executable, "-m", "crosshall", "bridge", "watch"), lambda: True, environment)

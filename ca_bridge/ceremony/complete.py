@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from ca_bridge import metrics
 from ca_bridge.asn1.certificate import Certificate, parse_certificate
 from ca_bridge.ceremony import pending, transaction
 from ca_bridge.ceremony.codes import Proven
@@ -148,7 +149,8 @@ def _judge(services: Services, proven: Proven) -> _Judged:
 def _accepted(services: Services, snapshot: Snapshot, leaf: Certificate, time: TrustedTime) -> Verdict:
     if time.code:
         raise PolicyDenied("policy.offline", f"no trusted time: {time.code}", reached=0)
-    verdict = snapshot.judge_certificate(leaf, time.now)
+    with metrics.VERDICT.time():
+        verdict = snapshot.judge_certificate(leaf, time.now)
     if services.recorder is not None:
         services.recorder(snapshot, leaf.der, verdict)  # refusals too, before they are raised
     if not verdict.accepted:

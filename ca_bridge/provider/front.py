@@ -30,7 +30,7 @@ _NUMBER = re.compile(r"[A-Za-z0-9-]{8,64}")
 _STEPS = ("/authorize", "/sign-in/", "/c/", "/logout")
 _ABROAD = ("/abroad", "/abroad/sign", "/abroad/evidence")
 _SERVERS = ("/token", "/attributes", "/abroad/logout")
-_UNLOGGED = ("openid.health", "static")
+_UNLOGGED = ("openid.health", "openid.metrics", "static")
 log = structlog.get_logger(__name__)
 
 

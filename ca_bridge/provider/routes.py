@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from ca_bridge.ceremony.services import Services
 from ca_bridge.ceremony.transaction import SignInRequest, begin, finish, new_secret
 from ca_bridge.errors import LANGUAGES, CrosshallError, ProviderError, catalogue
-from ca_bridge.provider import attributes, cookies, hall_logout
+from ca_bridge.provider import attributes, cookies, hall_logout, metrics
 from ca_bridge.provider.health import Health
 from ca_bridge.provider.keys import ALGORITHM, SigningKeys
 from ca_bridge.provider.request import Refused, check_client, read_request, safe_state
@@ -23,6 +23,7 @@ from ca_bridge.store.sessions import SIGNED_OUT
 from ca_bridge.types import LEVELS, Session, loa
 
 JWKS_SECONDS = 60
+_LOCAL = ("openid.health", "openid.metrics")
 _STRANGERS = ("provider.bearer", "provider.token_form", "provider.token_signature")
 _STRANGE_HALLS = ("crypto.size", "crypto.jws", "abroad.unknown_hall", "abroad.logout")
 _log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def blueprint(provider: Provider, keys: SigningKeys) -> Blueprint:
     bp.add_url_rule("/attributes", "attributes", routes.attributes)
     bp.add_url_rule("/abroad/logout", "abroad_logout", routes.abroad_logout, methods=["POST"])
     bp.add_url_rule("/health", "health", routes.health)
+    bp.add_url_rule("/metrics", "metrics", routes.metrics)
     return bp
 
 
@@ -56,8 +58,8 @@ class Routes:
         self._issuer = provider.services.settings.bridge.issuer
 
     def only_at_the_hall(self) -> None:
-        """404 under any other host name (the certificate host above all); `/health` is asked locally too."""
-        if request.endpoint != "openid.health" and request.host != urlsplit(self._issuer).netloc:
+        """404 under any other host name (the certificate host above all); two are asked locally too."""
+        if request.endpoint not in _LOCAL and request.host != urlsplit(self._issuer).netloc:
             abort(404)
 
     def discovery(self) -> Response:
@@ -207,6 +209,12 @@ class Routes:
         answer = jsonify(status="red" if found else "ok", reasons=found)
         answer.status_code = 503 if found else 200
         return answer
+
+    def metrics(self) -> Response:
+        """Prometheus' text format, at the bridge's own socket only: 404 for what came through nginx."""
+        if metrics.came_through_a_front(request.headers):
+            abort(404)
+        return Response(metrics.exposition(self._services, self._health), content_type=metrics.CONTENT_TYPE)
 
     @property
     def _after_logout(self) -> str:

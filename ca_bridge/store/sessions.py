@@ -173,6 +173,12 @@ class Sessions:
         with self._database.read() as connection:
             return bool(connection.scalar(sa.select(late)))
 
+    def count(self) -> int:
+        """How many live sessions there are."""
+        live = sa.select(sa.func.count()).select_from(sessions).where(sessions.c.expires > self._clock())
+        with self._database.read() as connection:
+            return connection.scalar(live) or 0
+
     def _page(self, after: str, limit: int, *conditions: sa.ColumnElement[bool]) -> tuple[Session, ...]:
         query = (
             sa.select(sessions)

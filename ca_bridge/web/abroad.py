@@ -23,6 +23,7 @@ from ca_bridge.ceremony.services import services
 from ca_bridge.crypto import jwk
 from ca_bridge.errors import CeremonyError, FederationError
 from ca_bridge.trust.roster import RosterNode
+from ca_bridge.types import Way
 from ca_bridge.web import guard, language, pages
 from ca_bridge.web.steps import at_the_hall, back_to_sign_in, csrf, ended, onward_address, posted, resume
 
@@ -71,7 +72,7 @@ def evidence() -> Response:
     at_the_hall()
     request.max_content_length = _MAX_FORM
     found = ceremony.opened(services(), request.form.get("evidence", ""))
-    g.transaction = found.transaction
+    g.transaction, g.way = found.transaction, Way.ABROAD
     code = ceremony.code(services(), found)
     log.info("evidence taken", node=found.node.name)
     return pages.redirect(f"{services().settings.bridge.issuer}/sign-in/{found.transaction}/return?code={code}")

@@ -28,6 +28,7 @@ certificate = Blueprint("certificate", __name__)
 def show(tx_id: str) -> Response:
     """The certificate of this connection, and the button to sign in with it. Changes nothing."""
     tx = _transaction(tx_id)
+    g.way = Way.TLS
     leaf = _leaf()
     bridge = services().settings.bridge
     secret = guard.cookie(guard.CERTIFICATE) or transaction.new_secret()
@@ -52,6 +53,7 @@ def confirm(tx_id: str) -> Response:
     secret = guard.cookie(guard.CERTIFICATE)
     guard.check_post(secret, tx_id, f"https://{request.host.lower()}")
     tx = _transaction(tx_id)
+    g.way = Way.TLS
     leaf = _leaf()
     here = services()
     now = here.clock()

@@ -64,6 +64,7 @@ def _headers(response: Response) -> Response:
 
 def _crosshall(error: CrosshallError) -> Response:
     report(error)
+    pages.count(error.code)
     # A fault of our own or of a finished sign-in has nothing to try again; a refused certificate has.
     transaction = "" if error.code in _ENDED else g.get("transaction", "")
     return pages.refusal(error, transaction=transaction)
@@ -86,4 +87,5 @@ def _fault(error: Exception) -> Response:
         where = where.tb_next
     place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where is not None else ""
     log.error("fault", kind=type(error).__name__, place=place)
+    pages.count("run.fault")
     return pages.refusal(CrosshallError("run.fault", type(error).__name__))

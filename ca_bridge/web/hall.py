@@ -10,14 +10,15 @@ import secrets
 from dataclasses import replace
 
 import structlog
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, g, jsonify, request
 
+from ca_bridge import metrics
 from ca_bridge.asn1.certificate import Certificate
 from ca_bridge.ceremony import abroad, codes, complete, pending, token, transaction, travel
 from ca_bridge.ceremony.services import services
 from ca_bridge.ceremony.transaction import Transaction
 from ca_bridge.errors import CeremonyError, catalogue
-from ca_bridge.types import Capacity
+from ca_bridge.types import Capacity, Way
 from ca_bridge.web import guard, language, pages
 from ca_bridge.web.line import words_of
 from ca_bridge.web.steps import at_the_hall, csrf, ended, onward_address, posted, resume
@@ -112,6 +113,7 @@ def challenge(tx_id: str) -> Response:
 def proof(tx_id: str) -> Response:
     """What the signer made of the challenge, for the address that goes on; JSON both ways."""
     tx = posted(tx_id)
+    g.way = Way.TOKEN
     here = services()
     now = here.clock()
     given = token.read_proof(request.get_json(silent=True))
@@ -195,6 +197,8 @@ def cancel(tx_id: str) -> Response:
 
 def _advance(tx: Transaction, state: pending.Pending, *, end_other: bool = False) -> Response:
     here = services()
+    if state.proven is not None:
+        g.way = state.proven.way
     outcome = complete.complete(here, tx, state, guard.cookie(guard.SESSION), end_other=end_other)
     base = f"/sign-in/{tx.id}"
     match outcome:
@@ -205,12 +209,15 @@ def _advance(tx: Transaction, state: pending.Pending, *, end_other: bool = False
                 else pages.onward(onward_address(tx))
             )
             guard.set_cookie(response, guard.SESSION, secret)
+            pages.count(metrics.DONE)
             return response
         case complete.ChooseCapacity():
             return pages.redirect(f"{base}/capacity")
         case complete.Held():
+            pages.count(complete.HELD)
             return pages.redirect(f"{base}/held")
         case complete.LevelShort():
+            pages.count(complete.LEVEL)
             return pages.redirect(f"{base}/level")
         case complete.SomebodyElse():
             return pages.redirect(f"{base}/switch")

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from flask import Response, current_app, g, jsonify, make_response, render_template, request
 
+from ca_bridge import metrics
 from ca_bridge.ceremony.services import services
 from ca_bridge.errors import LANGUAGES, CrosshallError, catalogue, words
 from ca_bridge.web import language
@@ -41,6 +42,12 @@ def refusal(error: CrosshallError, *, transaction: str = "") -> Response:
         answer.status_code = status
         return answer
     return refused(error.code, status, number, transaction)
+
+
+def count(code: str) -> None:
+    """Count how the sign-in of this request ended or was stopped; nothing before its way is known."""
+    if way := g.get("way"):
+        metrics.sign_in(way, code, services().trusted().rung.value)
 
 
 def refused(code: str, status: int, number: str, transaction: str) -> Response:

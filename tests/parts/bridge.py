@@ -69,6 +69,7 @@ class FakeSnapshot:
     """Accepts every certificate but those refused by name."""
 
     hash: str = "a" * 64
+    issued: datetime = START
     level: int = 4
     refused: dict[bytes, str] = field(default_factory=dict)
     judged: list[bytes] = field(default_factory=list)
