@@ -59,7 +59,9 @@ class Bridge(_Section):
     rejudge_seconds: int = Field(default=10, ge=1)
     """How often changed trust data and pending logouts are looked at."""
     rate_per_minute: int = Field(default=120, ge=1)
-    """Sign-in steps that one address may take in a minute."""
+    """Sign-ins that one address may begin in a minute, in each worker; a hall of people behind one address needs more.
+
+    Each sign-in may take as many steps, at least 60; steps of unknown ones count against the address."""
     evidence: bool = False
     """Keep every verdict of a sign-in, sealed, in `state/evidence`, for `crosshall replay`."""
 

@@ -168,6 +168,52 @@ def test_one_line_with_many_addresses_is_one_address(tmp_path: Path):
     assert [ask(f"::ffff:192.0.2.{number}") for number in range(1, 7)] == [303] * 6, "IPv4 in IPv6 is IPv4"
 
 
+def test_a_hall_of_people_behind_one_address(tmp_path: Path):
+    """Steps count for their sign-in: as many people as may begin go on together, beyond the limit of one address."""
+    bridge = make_bridge(tmp_path, rate_per_minute=5)
+    people = [bridge.browser() for _ in range(5)]
+    begun = [bridge.authorize(client).location for client in people]
+    for _ in range(10):
+        for client, page in zip(people, begun, strict=True):
+            assert bridge.get(client, urlsplit(page).path).status_code == 200
+
+
+def test_steps_of_one_sign_in_have_an_end(tmp_path: Path):
+    """Sixty in a minute, from whatever address; the next person's sign-in goes on."""
+    bridge = make_bridge(tmp_path, rate_per_minute=5)
+    client = bridge.browser()
+    page = urlsplit(bridge.authorize(client).location).path
+    answers = [
+        bridge.get(client, page, headers={"X-Forwarded-For": f"192.0.2.{number}"}).status_code for number in range(61)
+    ]
+    assert answers == [200] * 60 + [429]
+    other = bridge.browser()
+    assert bridge.get(other, urlsplit(bridge.authorize(other).location).path).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/sign-in/{}", "/sign-in/{}/certificate", "/authorize/continue?tx={}"])
+def test_unknown_sign_ins_count_against_the_address(tmp_path: Path, path: str):
+    """Who guesses is held back; who has a sign-in under way at the same address is not, nor is another address."""
+    bridge = make_bridge(tmp_path, rate_per_minute=5)
+    client = bridge.browser()
+    page = urlsplit(bridge.authorize(client).location).path
+    guesses = [bridge.get(bridge.browser(), path.format(f"{number:043}")).status_code for number in range(7)]
+    assert 429 not in guesses[:5]
+    assert guesses[5:] == [429] * 2
+    assert bridge.get(client, page).status_code == 200
+    elsewhere = bridge.get(bridge.browser(), path.format("x" * 43), headers={"X-Forwarded-For": "192.0.2.7"})
+    assert elsewhere.status_code != 429
+
+
+def test_another_browsers_sign_in_counts_against_the_address(tmp_path: Path):
+    """An id that was seen somewhere opens nothing, and cannot be tried without end."""
+    bridge = make_bridge(tmp_path, rate_per_minute=5)
+    page = urlsplit(bridge.authorize(bridge.browser()).location).path
+    for _ in range(5):
+        assert bridge.get(bridge.browser(), page).status_code in (400, 403)
+    assert bridge.get(bridge.browser(), f"/sign-in/{'x' * 43}").status_code == 429
+
+
 def test_strangers_at_the_token_endpoint_are_held_back(tmp_path: Path):
     """Wrong assertions from one address: 429 in the end; Keycloak at another address is not held back, however busy."""
     bridge = make_bridge(tmp_path, rate_per_minute=40)
