@@ -17,7 +17,7 @@ from pathlib import Path
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
 
 from ca_bridge.errors import FederationError
-from nodes import lane, roles
+from nodes import delta, lane, roles
 from nodes.files import Files
 from nodes.held import Folder, Held, RoleRef, targets_of
 from nodes.metadata import (
@@ -154,6 +154,8 @@ class _Run:
         self.source = source
         self.deadline = deadline
         self.files = Files(folder, source, deadline)
+        self.known: Mapping[str, str] = {}
+        """SHA-256 by role of the metadata in force, from which deltas begin."""
 
     def stamp(self) -> bytes:
         """The source's timestamp, unread."""
@@ -202,6 +204,7 @@ class _Run:
 
     def snapshot(self, held: Held, new: Held, root: Root, meta: MetaFile, now: datetime) -> Held:
         """Everything that a new snapshot names (TUF §5.5, §5.6), verified."""
+        self.known = {role: ref.sha256 for role, ref in held.roles.items()}
         data = self._metadata(roles.SNAPSHOT, meta)
         found = parse(data, roles.SNAPSHOT, Snapshot)
         verify(root, roles.SNAPSHOT, found)
@@ -284,10 +287,28 @@ class _Run:
         known = self.folder.get(name)
         if known is not None:
             return known
+        data = self._by_delta(role, meta)
+        if data is not None:
+            return data
         half = self.folder.pending / name
         data = fetch(self.source, f"metadata/{meta.version}.{role}.json", meta.length or 0, half, self.deadline)
         check_bytes(data, meta)
         return data
+
+    def _by_delta(self, role: str, meta: MetaFile) -> bytes | None:
+        """Made from what is in force and the source's delta; None without one, or when it makes another content."""
+        known, length = self.known.get(role, ""), meta.length or 0
+        old = self.folder.get(known) if known and length >= delta.WORTH else None
+        if old is None:
+            return None
+        try:
+            found = read(self.source, delta.delta_path(role, meta.version, known), length, self.deadline)
+        except FederationError as error:
+            if error.code in ("federation.absent", "federation.size"):
+                return None
+            raise
+        data = delta.apply(old, found, length)
+        return data if data is not None and digest(data) == (meta.hashes or {})["sha256"] else None
 
 
 def _ref(found: Metadata[Snapshot] | Metadata[Targets], data: bytes) -> RoleRef:

@@ -3,18 +3,22 @@
     init ─▶ drafts of root and targets ─▶ holders sign copies ─▶ assemble ─▶ public/
     publish, delegate, cut_off, rotate ─▶ a draft each        status, stamp ─▶ online, at once
 
-Home: `public/` (the published folder), `drafts/`, `keys/` (online keys, 0600, on this machine alone).
+Home: `public/` (the published folder), `drafts/`, `keys/` (online keys, 0600, on this machine alone). One process at a
+time changes it: the office's loop and a command that an operator types wait for each other, `federation.busy` else.
 """
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from filelock import FileLock, Timeout
 from securesystemslib.signer import Key
 from tuf.api.metadata import (
     DelegatedRole,
@@ -44,7 +48,11 @@ from nodes.sorting import sort_bundle
 from nodes.transport import Source, Ticks
 
 _SECONDS = 60.0
+P = ParamSpec("P")
+R = TypeVar("R")
 _CODE = "federation.draft"
+LOCK_SECONDS = 10.0
+"""How long one process waits for another; nothing that holds the lock waits for the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,17 @@ class Assembled:
 
     published: tuple[str, ...]
     waiting: Mapping[str, int]
+
+
+def _alone(step: Callable[Concatenate[Publisher, P], R]) -> Callable[Concatenate[Publisher, P], R]:
+    """A step that no other process's step comes between."""
+
+    def run(self: Publisher, /, *words: P.args, **named: P.kwargs) -> R:
+        with self.alone():
+            return step(self, *words, **named)
+
+    functools.update_wrapper(run, step)
+    return run
 
 
 class Publisher:
@@ -64,7 +83,24 @@ class Publisher:
         self._drafts = home / "drafts"
         self.online = Online(self.repository, home / "keys", clock)
         self._clock = clock
+        self._lock = FileLock(home / ".lock", timeout=LOCK_SECONDS)
+        self._collecting = FileLock(home / ".collect.lock", timeout=LOCK_SECONDS)
 
+    @contextmanager
+    def alone(self, lock: FileLock | None = None) -> Iterator[None]:
+        """Nobody else changes the home within. Raises FederationError `federation.busy` after LOCK_SECONDS."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        lock = lock or self._lock
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise FederationError("federation.busy", "another process is changing the federation's home") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @_alone
     def init(
         self,
         domain: str,
@@ -123,6 +159,7 @@ class Publisher:
         """Of the newest root, to read aloud."""
         return groups(self.root())
 
+    @_alone
     def publish(self, bundle: Path, *, renew: bool = False) -> tuple[Path, ...]:
         """Drafts of targets and border with the files of the folder `bundle`, which must be without errors.
 
@@ -145,6 +182,7 @@ class Publisher:
             self.online.write(parts[roles.STATUS], suspended=False)
         return tuple(drafts)
 
+    @_alone
     def delegate(self, domain: str, keys: Sequence[Key], threshold: int = 1) -> Path:
         """A draft of targets that gives a node's role these keys. Raises FederationError `federation.role`, `.key`."""
         role = roles.domain_role(domain)
@@ -153,6 +191,7 @@ class Publisher:
         _set_names(metadata.signed, CUT_OFF, [n for n in names_in(metadata.signed, CUT_OFF) if n != role])
         return self._draft(roles.TARGETS, metadata)
 
+    @_alone
     def cut_off(self, domain: str) -> Path:
         """A draft of targets after which the role of `domain` and all below it count no more."""
         role = roles.domain_role(domain)
@@ -165,6 +204,7 @@ class Publisher:
         _set_names(metadata.signed, CUT_OFF, sorted({*names_in(metadata.signed, CUT_OFF), role}))
         return self._draft(roles.TARGETS, metadata)
 
+    @_alone
     def rotate(self, role: str, keys: Sequence[Key], threshold: int, *, kind: str = "ed25519") -> Path:
         """A draft that gives `role` these keys and no others; an online role without `keys` gets a new one here.
 
@@ -183,10 +223,12 @@ class Publisher:
         delegate_to(metadata.signed, role, keys, threshold)
         return self._draft(roles.TARGETS, metadata)
 
+    @_alone
     def renew_root(self) -> Path:
         """A draft of root with the same keys and a new expiry."""
         return self._draft(roles.ROOT, self._working(roles.ROOT))
 
+    @_alone
     def assemble(self, copies: Iterable[Path] = ()) -> Assembled:
         """Put signed copies together; what has reached its threshold is published, with a new snapshot and timestamp.
 
@@ -217,14 +259,17 @@ class Publisher:
             self.online.snapshot(whole=True)
         return Assembled(tuple(published), waiting)
 
+    @_alone
     def status(self, files: Mapping[str, bytes], *, suspended: bool | None = None) -> None:
         """See `Online.status`."""
         self.online.status(files, suspended=suspended)
 
+    @_alone
     def suspend_border(self, *, suspended: bool) -> None:
         """Take the border's files out of force everywhere, or put them back; online, at once."""
         self.online.status(self.online.status_files(), suspended=suspended)
 
+    @_alone
     def stamp(self) -> datetime:
         """See `Online.stamp`."""
         return self.online.stamp()
@@ -235,10 +280,13 @@ class Publisher:
         What is wrong refuses that role alone. Raises FederationError when the source does not answer.
         """
         targets = self.repository.metadata(roles.TARGETS, Targets).signed
-        deadline = ticks() + _SECONDS
-        taken = Collector(self.repository, source, self._clock(), deadline, self.home / "collect").newer_roles(targets)
+        with self.alone(self._collecting):  # the line may be slow: who signs is not kept waiting
+            deadline = ticks() + _SECONDS
+            scratch = self.home / "collect"
+            taken = Collector(self.repository, source, self._clock(), deadline, scratch).newer_roles(targets)
         if taken:
-            self.online.snapshot()
+            with self.alone():
+                self.online.snapshot()
         return taken
 
     def _working(self, role: str) -> Metadata[Any]:

@@ -2,6 +2,7 @@
 
     metadata/timestamp.json   metadata/<n>.<role>.json   targets/<dir>/<sha256>.<name>
     lane/index.json           lane/<n>.<role>.json       packs/index.json   packs/<sha256>.pack
+    deltas/<n>.<role>.<older>.json
 
 Files are named by version or content and never changed, but for `timestamp.json` and the two indexes, which are
 replaced last.
@@ -18,11 +19,13 @@ from tuf.api.metadata import Metadata, TargetFile, Targets
 
 from ca_bridge.errors import FederationError
 from ca_bridge.files import write_atomically
-from nodes import roles
+from nodes import delta, roles
 from nodes.files import pack, target_path
 from nodes.lane import hint_of
 from nodes.metadata import HINT, NO_LANE, ROOT_HINT, S, digest, parse
 
+DELTAS = 4
+"""Older versions from which a delta is published."""
 _NAME = re.compile(r"([1-9][0-9]*)\.([a-z0-9.-]+)\.json")
 
 
@@ -57,7 +60,24 @@ class Repository:
         path = self.folder / ("lane" if lane else "metadata") / f"{version}.{role}.json"
         if path.exists() and path.read_bytes() != data:
             raise FederationError("federation.draft", f"{path.name} is published already, with another content")
+        if path.exists():
+            return
+        if not lane:
+            self._put_deltas(role, version, data)
         write_atomically(path, data)
+
+    def _put_deltas(self, role: str, version: int, data: bytes) -> None:
+        """From each of the last versions to this one; before the metadata, so that who is told of it finds them."""
+        for old in (self.folder / "deltas").glob(f"*.{role}.*.json"):
+            if old.name.split(".", 1)[1].rsplit(".", 2)[0] == role:
+                old.unlink()
+        if len(data) < delta.WORTH or role == roles.ROOT:
+            return
+        for number in sorted(self._versions("metadata").get(role, []))[-DELTAS:]:
+            before = self.octets(role, number)
+            made = delta.make(before, data) if number < version else None
+            if made is not None:
+                write_atomically(self.folder / delta.delta_path(role, version, digest(before)), made)
 
     def put_file(self, path: str, data: bytes) -> TargetFile:
         """Publish a file under its content; what metadata says of it."""
