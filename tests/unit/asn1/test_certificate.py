@@ -36,6 +36,18 @@ def test_fields_are_those_of_the_certificate() -> None:
     assert found.version == 3
 
 
+@pytest.mark.parametrize("letter", "@_*&")
+def test_a_name_in_characters_that_its_type_cannot_hold_is_refused(letter: str) -> None:
+    """X.680 §41.4, docs/adr/0008: refused as PrintableString, also after the same name was read as UTF8String."""
+    text = f"A{letter}b"
+    utf8 = der(Authority.create(text).certificate)
+    assert parse_certificate(utf8).subject.get("CN") == text
+    printable = utf8.replace(b"\x0c\x03" + text.encode(), b"\x13\x03" + text.encode())
+    assert printable != utf8
+    with pytest.raises(InputError, match=r"asn1\.certificate"):
+        parse_certificate(printable)
+
+
 @pytest.mark.parametrize("cut", range(0, len(DER), 7))
 def test_truncated_certificates_are_refused(cut: int) -> None:
     """A certificate cut anywhere gives an asn1 error, never another exception."""
