@@ -94,6 +94,7 @@ def write_developer_settings(settings: Settings, window: Window, path: Path, *, 
         "key_file": f"{window.id}-key.pem",
         "store": f"sqlite:{window.id}.sqlite",
     }
+    keys["status_url"] = f"{settings.bridge.issuer}/status"
     if window.attributes:
         keys["attributes_url"] = f"{settings.bridge.issuer}/attributes"
     if ca_file is not None:

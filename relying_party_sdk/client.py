@@ -26,6 +26,7 @@ from relying_party_sdk.errors import CallbackError, ProviderError, RPError, Sett
 from relying_party_sdk.hooks import Hooks
 from relying_party_sdk.introspect import Introspection
 from relying_party_sdk.keptkeys import KeyFile
+from relying_party_sdk.line import Line
 from relying_party_sdk.person import Attributes, Person, Requirement
 from relying_party_sdk.profile import profile_of
 from relying_party_sdk.refresh import Refresher
@@ -80,6 +81,7 @@ class RelyingParty:
         self._attributes = AttributeSource(settings, self._sessions, self._sender, self._endpoint)
         self._refresher = Refresher(settings, self._sessions, self._store, self._exchange, clock=clock, sleep=sleep)
         self._ended = Ended(self._store, self._sealer, clock, random, settings.api_lifetime)
+        self._line = Line(settings, self._transport, clock)
         self.resource = self._resource()
         self.accounts = Accounts(settings, self._store, self._sealer, clock, accounts)
         """The application's own accounts, linked to persons."""
@@ -247,7 +249,7 @@ class RelyingParty:
 
     def unmet(self, person: Person, wanted: Requirement) -> RPError | None:
         """Why the person does not meet `wanted` now; None when they do."""
-        return wanted.unmet(person, self._clock())
+        return self._line.unmet(person, wanted)
 
     def needs_proof(self, person: Person, wanted: Requirement) -> bool:
         """True when only a new proof can meet `wanted`."""
@@ -388,7 +390,8 @@ class RelyingParty:
         bearer = Bearer(settings, endpoint.keys, self._ended, clock)
         keep = settings.introspection_cache
         introspection = Introspection(self._transport, endpoint.metadata, endpoint.proof, clock, keep)
-        return Resource(settings, bearer, introspection, store=self._store, sealer=self._sealer, clock=clock)
+        store, sealer = self._store, self._sealer
+        return Resource(settings, bearer, introspection, store=store, sealer=sealer, clock=clock, line=self._line)
 
     def _purge_now_and_then(self) -> None:
         now = self._clock()

@@ -13,6 +13,7 @@ from relying_party_sdk.bearer import AccessToken, Bearer
 from relying_party_sdk.dpop import AGE, Proof, check_proof
 from relying_party_sdk.errors import AccessError, RequestError, TokenError
 from relying_party_sdk.introspect import Introspection
+from relying_party_sdk.line import Line
 from relying_party_sdk.person import Requirement
 from relying_party_sdk.sealing import Sealer, b64, unb64
 from relying_party_sdk.settings import Settings
@@ -54,6 +55,7 @@ class Resource:
         store: Store,
         sealer: Sealer,
         clock: Clock,
+        line: Line,
     ) -> None:
         self._settings = settings
         self._bearer = bearer
@@ -61,6 +63,7 @@ class Resource:
         self._store = store
         self._sealer = sealer
         self._clock = clock
+        self._line = line
 
     def admit(self, presented: Presented, needs: Needs) -> AccessToken:
         """The token of a request that may go on.
@@ -91,7 +94,7 @@ class Resource:
         person = token.person
         if person is None:
             raise AccessError("rp.level_unmet", "no person stands behind the token")
-        if (unmet := wanted.unmet(person, self._clock())) is not None:
+        if (unmet := self._line.unmet(person, wanted)) is not None:
             raise unmet
 
     def _check_possession(self, presented: Presented, text: str, token: AccessToken) -> None:

@@ -69,6 +69,8 @@ class Settings:
     """`many`: several persons may open one account, such as an office's."""
     attributes_url: str = ""
     """The bridge's attribute endpoint; empty when the window is registered for no attributes."""
+    status_url: str = ""
+    """The hall's public `/status`: a page that asks a rung takes the worse of sign-in and hall; empty: not asked."""
     claims: str = "crosshall"
     """What tokens say: `crosshall`: the hall's contract, enforced; `standard`: any OpenID provider's `sub`, `acr`."""
     acr_levels: tuple[str, ...] = ()
@@ -135,7 +137,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        for name in ("issuer", "base_url", *(["attributes_url"] if self.attributes_url else [])):
+        halls = [name for name in ("attributes_url", "status_url") if getattr(self, name)]
+        for name in ("issuer", "base_url", *halls):
             _check_url(name, getattr(self, name), plain=self.dangerously_allow_http)
         if self.base_url.endswith("/"):
             raise SettingsError("rp.settings", "base_url ends with a slash")
@@ -319,6 +322,8 @@ def _check_provider(settings: Settings) -> None:
     if (settings.client_auth == "private_key_jwt") == bool(settings.client_secret):
         raise SettingsError("rp.settings", "client_secret goes with client_secret_basic or client_secret_post, only")
     standard = settings.claims == "standard"
+    if standard and settings.status_url:
+        raise SettingsError("rp.settings", "status_url is the hall's: other providers have no rung")
     if standard and settings.attributes_url:
         raise SettingsError("rp.settings", "attributes_url is the hall's: with standard claims, userinfo")
     if not standard and (settings.userinfo == "on" or settings.acr_levels):

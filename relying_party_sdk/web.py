@@ -234,7 +234,7 @@ class Web:
             problem = self.party.unmet(person, wanted)
         if problem is None:
             return None
-        if wants_json(call.headers) or problem.code == "rp.rung_unmet":
+        if wants_json(call.headers) or problem.code in ("rp.rung_unmet", "rp.rung_unknown"):
             return self.error(call, problem, wanted)
         if call.method not in ("GET", "HEAD"):
             return self.error(call, RequestError("rp.form_not_sent", problem.code), wanted)

@@ -80,6 +80,8 @@ class FakeProvider:
         self.iss = True
         """Advertise RFC 9207, and send `iss` with each answer."""
         self.refresh_tokens = True
+        self.rung = "fresh"
+        """What the hall's `/status` tells now (setting `status_url`), whatever it was at a sign-in."""
         self.userinfo: dict[str, Any] = {"name": "张三", "email": "zhang@example.com"}
         self.person: Persona | None = None
         self.faults: set[Fault] = set()
@@ -191,6 +193,7 @@ class FakeProvider:
             "logout": self._logout,
             "attributes": self._attributes,
             "userinfo": self._userinfo,
+            "status": lambda _: Answer.json({"node": "gd", "rung": self.rung, "age": 0}),
             "introspect": lambda call: self.apis.introspect(call, self._proofs.client(call)),
         }
         with self._guard:
