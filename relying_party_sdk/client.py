@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Unpack
 from urllib.parse import urlencode
 
 from relying_party_sdk import callback, grant, request, verify
@@ -43,8 +44,7 @@ from relying_party_sdk.travel import Arrival, Departure, Leaving
 
 log = logging.getLogger("relying_party_sdk")
 
-ANYONE = Requirement()
-"""Signed in, at any level."""
+ANYONE = Requirement()  # signed in, at any level
 _PURGE_EVERY = 300.0
 _POSTED = 120.0
 """How long an answer that was posted waits for the browser, seconds."""
@@ -94,17 +94,17 @@ class RelyingParty:
     # ---- sign-in
 
     def begin(
-        self, return_to: str, wanted: Requirement = ANYONE, languages: Sequence[str] = (), *, fresh: bool = False
+        self, return_to: str, wanted: Requirement = ANYONE, languages: Sequence[str] = (), **how: Unpack[request.How]
     ) -> Departure:
         """Begin a sign-in in one tab; each has a cookie of its own, so tabs opened at once do not disturb each other.
 
-        `fresh`: with a new proof, whatever session the provider has. Raises ProviderError when it is down, StoreError.
+        `fresh`: a new proof, whatever session the provider has; `hall`: the node where the person may be signed in
+        already (`gd/guangzhou`). Raises ProviderError when it is down, StoreError, ValueError for no node's name.
         """
         self._purge_now_and_then()
         browser = b64(self._random(32))
         pending = request.new_pending(self._random, digest(browser), return_to, wanted)
-        jkt = self._sender.jkt
-        parameters = request.authorization_parameters(self.settings, pending, languages, fresh=fresh, jkt=jkt)
+        parameters = request.authorization_parameters(self.settings, pending, languages, self._sender.jkt, **how)
         url = self._endpoint.authorization_url(parameters)
         key = digest(pending.state)
         sealed = self._sealer.seal(f"pending:{key}", pending.dump())

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import TypedDict, Unpack
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from relying_party_sdk.clientauth import Proof
@@ -23,6 +24,16 @@ from relying_party_sdk.strict import answer
 from relying_party_sdk.transport import HttpRequest, HttpResponse, post_form
 
 _LONGEST_PATH = 2000
+_LONGEST_HALL = 128
+_HALL = re.compile(r"[a-z0-9-]+(/[a-z0-9-]+)*")
+
+
+class How(TypedDict, total=False):
+    """What a sign-in may ask beside the requirement."""
+
+    fresh: bool
+    hall: str
+    """A hint: the node where the person may be signed in already (docs/abroad.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +82,13 @@ def safe_path(path: str) -> str:
 
 
 def authorization_parameters(
-    settings: Settings, pending: Pending, languages: Sequence[str], *, fresh: bool = False, jkt: str = ""
+    settings: Settings, pending: Pending, languages: Sequence[str], jkt: str = "", **how: Unpack[How]
 ) -> Mapping[str, str]:
     """The parameters of the authorization request; level and age only when asked.
 
     `fresh` asks for a new proof: a provider that brokers counts `max_age` from the end of its own sign-in, later than
     the proof we count from. `jkt` binds the code to a key (RFC 9449 §10).
-    Raises SettingsError `rp.settings` for a level that the settings name no `acr` for.
+    Raises SettingsError `rp.settings` for a level that the settings name no `acr` for, ValueError for no node's name.
     """
     challenge = b64(hashlib.sha256(pending.verifier.encode()).digest())
     parameters = {
@@ -96,7 +107,11 @@ def authorization_parameters(
         parameters["acr_values"] = profile_of(settings).acr_values(pending.wanted.level)
     if pending.wanted.max_age is not None:
         parameters["max_age"] = str(pending.wanted.max_age)
-    if fresh:
+    if hall := how.get("hall", ""):
+        if len(hall) > _LONGEST_HALL or not _HALL.fullmatch(hall):
+            raise ValueError("hall is a node's name, such as gd/guangzhou")
+        parameters["hall"] = hall
+    if how.get("fresh", False):
         parameters["prompt"] = "login"
     if jkt:
         parameters["dpop_jkt"] = jkt
