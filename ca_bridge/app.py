@@ -41,11 +41,11 @@ from ca_bridge.store.logouts import Logouts
 from ca_bridge.store.people import People
 from ca_bridge.store.releases import Releases
 from ca_bridge.store.sessions import Sessions
-from ca_bridge.types import Clock, utc_now
+from ca_bridge.types import Clock, Verdict, utc_now
 from ca_bridge.verdict.cuts import FOLDER as CUTS
 from ca_bridge.verdict.cuts import Cuts
 from ca_bridge.verdict.evidence import Evidence, Recorder
-from ca_bridge.verdict.snapshot import SnapshotSource
+from ca_bridge.verdict.snapshot import Snapshot, SnapshotSource
 
 """Folder of the sign-ins of a cut, below the node's state."""
 SETTINGS_VARIABLE = "CROSSHALL_SETTINGS"
@@ -85,6 +85,7 @@ def build(
     def deliver() -> int:
         return sender[0].deliver()
 
+    journal = _journal(settings, snapshots, node_keys, clock)
     answered = HolderStatus(Client(), store, clock, settings.node.name.partition("/")[0])
     services = Services(
         settings=settings,
@@ -99,9 +100,9 @@ def build(
         deliver_logouts=deliver,
         trusted=trusted or trusted_time(settings, clock),
         node_keys=node_keys,
-        journal=_journal(settings, snapshots, node_keys, clock),
+        journal=journal,
         answered=answered,
-        recorder=_recorder(settings),
+        recorder=_recorder(settings, journal),
         cuts=Cuts(settings.node.state / CUTS, secrets.token_bytes),
     )
     tokens = Tokens(services, keys)
@@ -141,11 +142,20 @@ def _journal(
     )
 
 
-def _recorder(settings: Settings) -> Recorder | None:
-    if not settings.bridge.evidence:
-        return None
+def _recorder(settings: Settings, journal: Journal | None) -> Callable[[Snapshot, bytes, Verdict], None] | None:
     state = settings.node.state
-    return Recorder(Evidence(state / "evidence"), settings.node.bundle, state / "status", secrets.token_bytes)
+    keepers: list[Callable[[Snapshot, bytes, Verdict], None]] = [] if journal is None else [journal.verdict]
+    if settings.bridge.evidence:
+        evidence = Evidence(state / "evidence")
+        keepers.append(Recorder(evidence, settings.node.bundle, state / "status", secrets.token_bytes))
+
+    def keep(snapshot: Snapshot, leaf: bytes, verdict: Verdict) -> None:
+        for keeper in keepers:
+            keeper(snapshot, leaf, verdict)
+
+    if len(keepers) == 1:
+        return keepers[0]
+    return keep if keepers else None
 
 
 def create_app(settings: Settings, parts: Parts | None = None) -> Flask:

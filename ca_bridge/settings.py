@@ -141,6 +141,21 @@ class Sync(_Section):
     """Certificates that `https` sources are checked against; none: the machine's own."""
 
 
+class Pilot(_Section):
+    """At the province: what a node in pilot must have reached before `crosshall node promote` makes it live."""
+
+    sign_ins: int = Field(default=300, ge=1)
+    """Real sign-ins at the node since its pilot began, and at least as many verdicts compared."""
+    corpus: int = Field(default=10_000, ge=1)
+    """Different certificates of the province that the node has judged (`crosshall node shadow`)."""
+    days: float = Field(default=14, ge=0)
+    """Since the pilot began."""
+    equal_percent: float = Field(default=99.99, gt=0, le=100)
+    """Of all verdicts compared, sign-ins and corpus together."""
+    accepted_alone: int = Field(default=0, ge=0)
+    """The most verdicts by which the node accepted what the province refuses."""
+
+
 class Settings(_Section):
     """All of a node's settings."""
 
@@ -150,6 +165,7 @@ class Settings(_Section):
     keycloak: Keycloak
     front: Front = Front()
     sync: Sync = Sync()
+    pilot: Pilot = Pilot()
 
 
 def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
@@ -183,6 +199,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
         keycloak=_paths(settings.keycloak, base),
         front=_paths(settings.front, base),
         sync=_paths(settings.sync, base),
+        pilot=settings.pilot,
     )
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import secrets
 import signal
 import socket
 import threading
+import time as time_module
+from collections.abc import Callable
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,24 +18,34 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from ca_bridge.ceremony.journal import INBOX
 from ca_bridge.errors import CrosshallError, FederationError
+from ca_bridge.files import write_atomically
 from ca_bridge.policy.trusted_time import FILE, TimeSource, TrustedTime
 from ca_bridge.settings import Settings
+from ca_bridge.trust.bundle import read_bundle
+from ca_bridge.trust.roster import Roster
 from ca_bridge.types import utc_now
 from crosshall.node import NodeFolder
+from nodes.desk import Desk
 from nodes.held import Folder
 from nodes.identity import read_node_keys
 from nodes.joining import ROLE_KEY
 from nodes.keys import load_key
 from nodes.office import Office
+from nodes.outbox import Outbox
 from nodes.own_role import OwnRole
 from nodes.publish import Publisher
 from nodes.report import NodeReport, write_report
+from nodes.shadow import Shadow
 from nodes.standing import look
+from nodes.status_page import NodeRow, as_html, as_json, rows
 from nodes.sync import Agent, AgentSettings, Round
+from nodes.transport import open_source
 
 OFFICE_SECONDS = 5.0
 HOME = "federation"
+REPORTS, PAGES = "reports", "pages"
 _log = structlog.get_logger(__name__)
 
 
@@ -64,6 +77,7 @@ def sync(file: Path, settings: Settings) -> None:
     """Sync until SIGTERM or SIGINT; after each round the node's report is written. Never ends for what fails."""
     stop = stopping()
     agent = agent_of(settings)
+    carry = _carrier(settings)
     while not stop.is_set():
         done = agent.round()
         _tell(done)
@@ -72,6 +86,7 @@ def sync(file: Path, settings: Settings) -> None:
             if role is not None:
                 role.renew_when_old()
             report(file, settings, done)
+            carry()
         except (CrosshallError, OSError) as error:
             _log.warning("federation.report", error=str(error))
         stop.wait(agent.pause())
@@ -84,10 +99,48 @@ def office(file: Path, settings: Settings) -> None:
         Publisher(home, utc_now),
         bundle=settings.node.bundle,
         province=settings.node.name,
-        reports=settings.node.state / "reports",
+        reports=settings.node.state / REPORTS,
         clock=utc_now,
         ca_file=str(settings.sync.ca_file or ""),
+        desk=Desk(
+            settings.node.state / INBOX,
+            home / "public",
+            keys=lambda: read_node_keys(settings.bridge.keys),
+            shadow=shadow_of(settings),
+            clock=utc_now,
+        ),
+        after=lambda roster: write_page(settings, roster),
     ).run(stopping(), OFFICE_SECONDS)
+
+
+def shadow_of(settings: Settings) -> Shadow:
+    """The province's judgement beside its nodes' in pilot."""
+    return Shadow(settings.node.state, settings.node.bundle, clock=utc_now, random=secrets.token_bytes)
+
+
+def page_rows(settings: Settings, roster: Roster) -> tuple[NodeRow, ...]:
+    """Every node as the province knows it now."""
+    return rows(roster, settings.node.state / REPORTS, utc_now(), version("crosshall"))
+
+
+def write_page(settings: Settings, roster: Roster) -> None:
+    """The status page in the state folder, for operators of this machine alone. Raises OSError."""
+    found = page_rows(settings, roster)
+    for name, text in (("nodes.html", as_html(found, utc_now())), ("nodes.json", as_json(found, utc_now()))):
+        write_atomically(settings.node.state / PAGES / name, text.encode(), mode=0o600)
+
+
+def _carrier(settings: Settings) -> Callable[[], None]:
+    """A round of the node's outbox; it does nothing where no folder is published."""
+    public, node = settings.front.published, settings.node
+    if public is None:
+        return lambda: None
+    box = Outbox(
+        node.state, public, node.name, roster=lambda: read_bundle(node.bundle).roster, ticks=time_module.monotonic
+    )
+    ca_file = str(settings.sync.ca_file or "")
+    sources = tuple(open_source(source, ca_file=ca_file) for source in settings.sync.sources)
+    return lambda: box.round(sources)
 
 
 def report(file: Path, settings: Settings, done: Round) -> None:

@@ -17,11 +17,12 @@ from ca_bridge.settings import Settings, load_settings
 from ca_bridge.trust.bundle import read_bundle
 from ca_bridge.trust.roster import Roster, RosterNode
 from ca_bridge.types import utc_now
-from crosshall.agents import HOME, agent_of, first_sync, health, office, own_role, sync
+from crosshall.agents import HOME, agent_of, first_sync, health, office, own_role, page_rows, sync
 from crosshall.options import DEFAULT_SETTINGS, SettingsFile, named
+from crosshall.pilot import differences, promote, shadow_app
 from crosshall.running import run_node
 from crosshall.sign_ins import cuts, sign_ins
-from nodes import joining, roster
+from nodes import joining, roster, status_page
 from nodes.admission import Admission, groups, make_admission, read_request, same
 from nodes.identity import make_node_keys, read_node_keys
 from nodes.keys import parse_public
@@ -33,6 +34,9 @@ from nodes.standing import Standing, look
 app = typer.Typer(no_args_is_help=True)
 app.command("sign-ins")(sign_ins)
 app.command("cuts")(cuts)
+app.command()(promote)
+app.command()(differences)
+app.add_typer(shadow_app, name="shadow")
 
 DEFAULT_HOME = Path(HOME)
 MASTER = "federation-master"
@@ -221,11 +225,21 @@ def office_command(settings: SettingsFile = DEFAULT_SETTINGS) -> None:
 
 
 @app.command("list")
-def list_command(settings: SettingsFile = DEFAULT_SETTINGS) -> None:
+def list_command(
+    html: Annotated[Path | None, typer.Option(help="Write the status page of all nodes there (0600).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The status page as JSON.")] = False,
+    settings: SettingsFile = DEFAULT_SETTINGS,
+) -> None:
     """Every node of the roster; at the province with what each last said of itself."""
     node = load_settings(settings)
-    for row in read_bundle(node.node.bundle).roster.nodes:
-        typer.echo(f"{row.name}\t{row.role}\t{row.stage}\t{row.hall}\tepoch {row.epoch}\t{_said(node, row)}")
+    listed = read_bundle(node.node.bundle).roster
+    if html is not None:
+        write_atomically(html, status_page.as_html(page_rows(node, listed), utc_now()).encode(), mode=0o600)
+    elif as_json:
+        typer.echo(status_page.as_json(page_rows(node, listed), utc_now()))
+    else:
+        for row in listed.nodes:
+            typer.echo(f"{row.name}\t{row.role}\t{row.stage}\t{row.hall}\tepoch {row.epoch}\t{_said(node, row)}")
 
 
 @app.command()

@@ -20,9 +20,10 @@ import structlog
 from ca_bridge.errors import CrosshallError, FederationError
 from ca_bridge.files import write_atomically
 from ca_bridge.trust.bundle import MANIFEST, read_bundle
-from ca_bridge.trust.roster import RosterNode
+from ca_bridge.trust.roster import Roster, RosterNode
 from ca_bridge.types import Clock
 from nodes import roles
+from nodes.desk import Arrived, Desk
 from nodes.publish import Publisher
 from nodes.report import FILE as REPORT
 from nodes.report import LIMIT as REPORT_LIMIT
@@ -61,9 +62,16 @@ class Office:
         reports: Path,
         clock: Clock,
         ca_file: str = "",
+        desk: Desk | None = None,
+        after: Callable[[Roster], None] = lambda _roster: None,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`bundle`: the province's source bundle; `reports`: where nodes' words are kept, `<name with dots>.jws`."""
+        """`bundle`: the province's source bundle; `reports`: where nodes' words are kept, `<name with dots>.jws`.
+
+        `desk`: takes nodes' outboxes in; None: they stay where they are. `after`: called once a round, words kept.
+        """
+        self._desk = desk
+        self._after = after
         self._publisher = publisher
         self._bundle = bundle
         self._province = province
@@ -125,24 +133,60 @@ class Office:
 
     def _ask_nodes(self, codes: dict[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         try:
-            nodes = [node for node in read_roster(self._bundle).nodes if node.role != "province"]
+            roster = read_roster(self._bundle)
         except CrosshallError as error:
             codes["roster"] = error.code
             return (), ()
-        if not nodes:
-            return (), ()
+        nodes = [node for node in roster.nodes if node.role != "province"]
+        if self._desk is not None:
+            self._try("pilot", lambda: self._remember(roster), codes)
+        collected, silent = self._words_of(roster, nodes, codes) if nodes else ((), ())
+        self._try("page", lambda: self._shown(roster), codes)
+        return collected, silent
+
+    def _words_of(
+        self, roster: Roster, nodes: list[RosterNode], codes: dict[str, str]
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         with ThreadPoolExecutor(min(_THREADS, len(nodes))) as pool:
-            answers = dict(zip((node.name for node in nodes), pool.map(self._report_of, nodes), strict=True))
+            answers = dict(zip((node.name for node in nodes), pool.map(self._answer_of, nodes), strict=True))
         collected: list[str] = []
         for node in nodes:
-            if answers[node.name]:
-                codes[node.name] = answers[node.name]
+            code, arrived = answers[node.name]
+            if code:
+                codes[node.name] = code
                 continue
             try:
                 collected += self._publisher.collect(self._source(node), self._ticks)
             except FederationError as error:
                 codes[node.name] = error.code
-        return tuple(collected), tuple(name for name, code in answers.items() if code)
+            if arrived is not None:
+                self._try(node.name, lambda node=node, arrived=arrived: self._take(roster, node, arrived), codes)  # type: ignore[misc]
+        return tuple(collected), tuple(name for name, (code, _) in answers.items() if code)
+
+    def _remember(self, roster: Roster) -> bool:
+        assert self._desk is not None
+        self._desk.open(roster)
+        return True
+
+    def _shown(self, roster: Roster) -> bool:
+        self._after(roster)
+        return True
+
+    def _take(self, roster: Roster, node: RosterNode, arrived: Arrived) -> bool:
+        assert self._desk is not None
+        return bool(self._desk.take(roster, node, arrived))
+
+    def _answer_of(self, node: RosterNode) -> tuple[str, Arrived | None]:
+        """What the node says of itself is kept, then its outbox is fetched; the code of what failed first."""
+        if code := self._report_of(node):
+            return code, None
+        if self._desk is None:
+            return "", None
+        try:
+            return "", self._desk.fetch(self._source(node), node, self._ticks() + ASK_SECONDS)
+        except CrosshallError as error:
+            _log.warning("federation.outbox", node=node.name, code=error.code)
+            return "", None
 
     def _report_of(self, node: RosterNode) -> str:
         """Keep what the node last said of itself, unread; the code of why it could not be fetched, or empty."""

@@ -16,7 +16,7 @@ from relying_party_sdk.words import catalogue as rp_catalogue
 from relying_party_sdk.words import remedies
 
 ROOT = Path(__file__).resolve().parent.parent
-SECTIONS = {name: name.lower() for name in ("Node", "Bridge", "Database", "Keycloak", "Front", "Sync")}
+SECTIONS = {name: name.lower() for name in ("Node", "Bridge", "Database", "Keycloak", "Front", "Sync", "Pilot")}
 
 
 def settings_table() -> str:

@@ -4,14 +4,16 @@
     province   take_in → state/inbox/<node>/<same name>              checked when it arrives, while the node is known
                read                                                  also after the node was cut off
 
-A copy says which certificate signed in, when, how and to which level; it holds no name, number or person key.
+A copy says which certificate signed in, when, how and to which level; it holds no name, number or person key. While the
+node is in pilot it sends its verdicts too (`kind` `verdict`), refusals included: the certificate is in those, and
+nobody keeps them (`nodes.shadow`).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from base64 import urlsafe_b64decode
+from base64 import b64encode, urlsafe_b64decode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,12 +26,16 @@ from ca_bridge.errors import FederationError, StoreError
 from ca_bridge.files import write_atomically
 from ca_bridge.store.sessions import SignIn
 from ca_bridge.trust.roster import Roster
-from ca_bridge.types import Clock
+from ca_bridge.types import Clock, Verdict
+from ca_bridge.verdict.replay import record as replay_record
+from ca_bridge.verdict.snapshot import Snapshot
 
 COPY_TYP = "crosshall-sign-in+jwt"
 SEALED_TYP = "crosshall-sign-in+jwe"
 OUTBOX, INBOX = "outbox", "inbox"
-MAX_COPY = 16 * 1024
+MAX_COPY = 128 * 1024
+VERDICT = "verdict"
+PILOT = "pilot"
 _NAME = re.compile(r"[0-9]{20}-[0-9a-f]{16}\.jwe")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -86,6 +92,19 @@ class Journal:
 
     def __call__(self, record: Mapping[str, Any]) -> None:
         """Append a copy of `record`. Raises StoreError `store.full`: a sign-in without its copy does not happen."""
+        self._append(record)
+
+    def verdict(self, snapshot: Snapshot, leaf: bytes, verdict: Verdict) -> None:
+        """Append a verdict of `leaf` (DER), accepted or refused, while this node is in pilot. Raises StoreError."""
+        own = self._roster().find(self._name)
+        if own is None or own.stage != PILOT:
+            return
+        made, key = replay_record(snapshot, leaf, verdict, self._random)
+        self._append(
+            {"kind": VERDICT, "at": made.at.isoformat(), "record": made.line(), "key": b64encode(key).decode()}
+        )
+
+    def _append(self, record: Mapping[str, Any]) -> None:
         keys, roster = self._keys(), self._roster()
         own, province = roster.find(self._name), roster.province()
         if keys is None or own is None or province is None or province is own:
@@ -101,10 +120,10 @@ class Journal:
             raise StoreError("store.full", f"outbox: {error.strerror}") from error
 
 
-def take_in(inbox: Path, keys: NodeKeys, roster: Roster, name: str, sealed: str) -> str:
-    """Keep a copy that arrived under file name `name`, if a node of the roster signed it; returns that node's name.
+def open_copy(keys: NodeKeys, roster: Roster, name: str, sealed: str) -> tuple[str, dict[str, Any]]:
+    """A copy that arrived under file name `name`: the node of the roster that signed it, and what it says.
 
-    Taken in again it changes nothing. Raises FederationError `abroad.form`, `abroad.unknown_hall`; CryptoError.
+    Raises FederationError `abroad.form`, `abroad.unknown_hall`; CryptoError.
     """
     if _NAME.fullmatch(name) is None:
         raise FederationError("abroad.form", "not the name of a copy")
@@ -113,12 +132,22 @@ def take_in(inbox: Path, keys: NodeKeys, roster: Roster, name: str, sealed: str)
     if node is None:
         raise FederationError("abroad.unknown_hall", "signed by no node of the roster")
     claims = between.verify(text, node.sign, COPY_TYP, MAX_COPY)
-    if _copy(claims).node != node.name:
+    if claims.get("iss") != node.name:
         raise FederationError("abroad.form", "a copy in another node's name")
-    folder = inbox / node.name
+    return node.name, claims
+
+
+def take_in(inbox: Path, keys: NodeKeys, roster: Roster, name: str, sealed: str) -> str:
+    """Keep a copy of a sign-in that arrived under file name `name`; returns the name of the node that signed it.
+
+    Taken in again it changes nothing. Raises as `open_copy`.
+    """
+    node, claims = open_copy(keys, roster, name, sealed)
+    _copy(claims)
+    folder = inbox / node
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomically(folder / name, sealed.encode(), mode=0o600)
-    return node.name
+    return node
 
 
 def read(inbox: Path, keys: NodeKeys, node: str, since: datetime) -> Iterator[Copy]:

@@ -66,7 +66,7 @@ def verify(token: str, key: Mapping[str, str], typ: str, limit: int) -> dict[str
     if signer_of(token, typ, limit) != key["kid"]:
         raise CryptoError("crypto.jws", "signed under another key's name")
     try:
-        payload = jws.deserialize_compact(token, ECKey.import_key(_members(key)), algorithms=[_ES256]).payload
+        payload = jws.deserialize_compact(token, ECKey.import_key(_members(key)), registry=_signed(limit)).payload
         claims = json.loads(payload)
     except (JoseError, ValueError, RecursionError) as error:
         raise CryptoError("crypto.jws", type(error).__name__) from error
@@ -90,10 +90,23 @@ def unseal(token: str, key: ECKey, typ: str, limit: int) -> str:
     if set(header) != _SEALED or (header["alg"], header["enc"], header["typ"]) != (_ECDH_ES, _A256GCM, typ):
         raise CryptoError("crypto.jwe", "another kind of document, another algorithm, or more in the header")
     try:
-        plain = jwe.decrypt_compact(token, key, algorithms=[_ECDH_ES, _A256GCM]).plaintext or b""
+        plain = jwe.decrypt_compact(token, key, registry=_sealed(limit)).plaintext or b""
         return plain.decode("ascii")
     except (JoseError, ValueError, TypeError, KeyError) as error:
         raise CryptoError("crypto.jwe", type(error).__name__) from error
+
+
+def _signed(limit: int) -> jws.JWSRegistry:
+    """The library's own limits give way to the caller's, which was looked at already."""
+    registry = jws.JWSRegistry(algorithms=[_ES256])
+    registry.max_payload_length = limit
+    return registry
+
+
+def _sealed(limit: int) -> jwe.JWERegistry:
+    registry = jwe.JWERegistry(algorithms=[_ECDH_ES, _A256GCM])
+    registry.max_ciphertext_length = limit
+    return registry
 
 
 def _header(token: str, parts: int, code: str) -> dict[str, Any]:
