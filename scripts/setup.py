@@ -27,7 +27,7 @@ PACKAGES = {
         "nginx", "softhsm2", "openjdk-17-jre-headless", "maven", "postgresql", "chromium", "fonts-noto-cjk",
         "libnss3-tools", "libatomic1", "iproute2", "openssl", "redis-server",
     ),
-    "chaos": ("nginx", "softhsm2", "openjdk-17-jre-headless", "maven", "iproute2", "nftables", "faketime"),
+    "chaos": ("nginx", "softhsm2", "openjdk-17-jre-headless", "maven", "iproute2", "nftables", "gcc", "libc6-dev"),
 }  # fmt: skip
 NO_SERVICES = Path("/usr/sbin/policy-rc.d")
 

@@ -161,7 +161,8 @@ def main(words: list[str]) -> int:
                 try:
                     seen = observe(country, fault)
                 except (AssertionError, CrosshallError, subprocess.SubprocessError) as error:
-                    seen = Seen(fault.name, broken=[f"could not be brought about: {error}"[:200]])
+                    say(f"{fault.name}: {error}")
+                    seen = Seen(fault.name, broken=["could not be brought about"])
                 rows.append(seen)
                 say(f"{'held' if seen.well else 'BROKEN':6} {fault.name}: {seen}")
     finally:
