@@ -55,6 +55,7 @@ class KeyRing:
 
     def signing(self, now: datetime) -> ECKey:
         """The key that signs at `now`: the newest whose time has come. Raises ConfigError `config.signing_keys`."""
+        now = self._at(now)
         ready = [row for row in self.times if row.state(now) == "published"]
         if not ready:
             raise ConfigError("config.signing_keys", "no key signs now")
@@ -62,6 +63,7 @@ class KeyRing:
 
     def published(self, now: datetime) -> list[dict[str, Any]]:
         """The public keys of the JWKS at `now`: to come, signing, and those whose tokens may still live."""
+        now = self._at(now)
         rows = [row for row in self.times if row.published <= now and row.state(now) != "dropped"]
         return [
             {**self.keys[row.kid].as_dict(private=False), "use": "sig", "alg": ALGORITHM, "kid": row.kid}
@@ -70,8 +72,13 @@ class KeyRing:
 
     def find(self, kid: str, now: datetime) -> ECKey | None:
         """A key that is published at `now`."""
+        now = self._at(now)
         row = next((row for row in self.times if row.kid == kid), None)
         return self.keys[kid] if row and row.published <= now and row.state(now) != "dropped" else None
+
+    def _at(self, now: datetime) -> datetime:
+        """`now`, but never before the first key signs: a clock that was set back must not leave the node without keys."""
+        return max([now, *(row.signs for row in self.times[:1])])
 
 
 class SigningKeys:

@@ -135,3 +135,14 @@ def test_damaged_keys_are_refused(tmp_path: Path, damage: Any):
     with pytest.raises(ConfigError) as refused:
         SigningKeys(tmp_path, Hand()).ring()
     assert refused.value.code == "config.signing_keys"
+
+
+def test_a_clock_that_was_set_back(bridge: Bridge):
+    """A day behind, the node's keys are there all the same; a key that is still to come does not sign for it."""
+    ring = create_ring(signing(bridge), bridge.clock())
+    first = ring.signing(bridge.clock()).thumbprint()
+    rotate(signing(bridge), bridge.clock(), keep=KEEP)
+    behind, ring = bridge.clock() - timedelta(days=1), read_ring(signing(bridge))
+    assert ring.signing(behind).thumbprint() == first
+    assert first in {key["kid"] for key in ring.published(behind)}
+    assert ring.find(first, behind) is not None
