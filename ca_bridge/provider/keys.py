@@ -77,7 +77,7 @@ class KeyRing:
         return self.keys[kid] if row and row.published <= now and row.state(now) != "dropped" else None
 
     def _at(self, now: datetime) -> datetime:
-        """`now`, but never before the first key signs: a clock that was set back must not leave the node without keys."""
+        """`now`, but never before the first key signs: a clock that was set back must not leave us without keys."""
         return max([now, *(row.signs for row in self.times[:1])])
 
 
