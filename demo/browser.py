@@ -37,6 +37,10 @@ class Page:
     headers: dict[str, str]
     hops: tuple[str, ...] = ()
 
+    def header(self, name: str) -> str:
+        """The header of that name in whatever case the server wrote it (RFC 9110 §5.1); empty without one."""
+        return next((value for key, value in self.headers.items() if key.lower() == name.lower()), "")
+
     @property
     def forms(self) -> list[Form]:
         """All forms, actions made absolute."""
@@ -63,7 +67,7 @@ class Browser:
     stop_at: str = ""
     """A redirect to an address that begins so is not followed: the page is the redirect, its `url` the address."""
     cookies: dict[str, dict[str, str]] = field(default_factory=dict)
-    _pools: dict[tuple[str, int, bool], urllib3.HTTPSConnectionPool] = field(default_factory=dict)
+    _pools: dict[tuple[str, int, bool], urllib3.HTTPConnectionPool] = field(default_factory=dict)
 
     def get(self, url: str, headers: dict[str, str] | None = None) -> Page:
         """GET and follow redirects."""
@@ -101,7 +105,7 @@ class Browser:
         hops: list[str] = []
         for _ in range(MAX_REDIRECTS):
             page = self.once(method, url, body, headers)
-            location = page.headers.get("Location") or _refresh(page.headers.get("Refresh", ""))
+            location = page.header("Location") or _refresh(page.header("Refresh"))
             if page.status not in (200, 301, 302, 303, 307, 308) or not location:
                 return Page(page.url, page.status, page.text, page.headers, tuple(hops))
             hops.append(url)
@@ -113,7 +117,7 @@ class Browser:
             headers = {}
         raise RuntimeError(f"more than {MAX_REDIRECTS} redirects, last to {urlsplit(url).netloc}{urlsplit(url).path}")
 
-    def _pool(self, host: str, port: int) -> urllib3.HTTPSConnectionPool:
+    def _pool(self, host: str, port: int) -> urllib3.HTTPConnectionPool:
         presents = self.certificate is not None and self.certificate_names in host
         key = (host, port, presents)
         if key not in self._pools:
