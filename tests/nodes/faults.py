@@ -160,23 +160,19 @@ def clock(days: int) -> Bring:
 
 @contextmanager
 def disk_full(country: Country) -> Iterator[None]:
-    """The disk under Foshan's federation state takes nothing more."""
+    """The disk under Foshan's federation state takes nothing more; it lies in the mount namespace of the node alone."""
     folder = country.folder(FS) / "state" / "federation"
     kept = folder.with_name("federation-kept")
-    subprocess.run(["cp", "-a", folder, kept], check=True)
-    size = sum(path.stat().st_size for path in kept.rglob("*") if path.is_file())
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={(2 * size + (1 << 20)) // 1024}k", "tmpfs", folder], check=True
-    )
+    inside = ["nsenter", "-t", str(pids(country, FS, "node sync")[0]), "-m", "sh", "-c"]
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    mount = f"mount -t tmpfs -o size={(2 * size + (1 << 20)) // 1024}k tmpfs {folder}"
+    subprocess.run([*inside, f"cp -a {folder} {kept} && {mount} && cp -a {kept}/. {folder}"], check=True)
     try:
-        subprocess.run(["cp", "-a", f"{kept}/.", folder], check=True)
-        with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
-            while filler.write(b"\0" * 4096):
-                pass
+        full = subprocess.run([*inside, f"cat /dev/zero > {folder}/filler"], check=False, capture_output=True)
+        assert full.returncode, "the disk is not full"
         yield
-        (folder / "filler").unlink()
     finally:
-        subprocess.run(["umount", "-l", folder], check=True)
+        subprocess.run([*inside, f"umount -l {folder}"], check=True)
         subprocess.run(["rm", "-rf", kept], check=True)
 
 
