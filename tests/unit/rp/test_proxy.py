@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
+import urllib3
 from werkzeug.test import Client
 
 from relying_party_sdk import RelyingParty, RequestError, SettingsError, TokenError
@@ -369,3 +373,27 @@ def test_from_a_file(provider: FakeProvider, system: Behind, tmp_path: Path) -> 
     file.write_text(f'{text}store = "memory:"\n[proxy]\nupstream = "{system.url}"\nkey_file = "identity.pem"\n')
     assert Client(from_file(str(file))).get("/oidc/identity.json").status_code == 200
     assert (tmp_path / "identity.pem").stat().st_mode & 0o077 == 0
+
+
+def test_the_command(provider: FakeProvider, system: Behind, tmp_path: Path) -> None:
+    """`crosshall-rp proxy FILE` serves: an open path reaches the system, any other leads to the provider."""
+    file = tmp_path / "window.toml"
+    file.write_text(
+        f'issuer = "{provider.issuer}"\nclient_id = "w"\nbase_url = "http://127.0.0.1"\nkey_file = "w.pem"\n'
+        f'store = "sqlite:w.sqlite"\ndangerously_allow_http = true\n[proxy]\nupstream = "{system.url}"\n'
+        'key_file = "identity.pem"\n[[proxy.rules]]\npath = "/public"\nopen = true\n'
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "relying_party_sdk.cli", "proxy", str(file), "--listen", f"127.0.0.1:{port}"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        pool = urllib3.PoolManager(retries=urllib3.Retry(connect=100, backoff_factor=0.1, backoff_max=0.1))
+        key = pool.request("GET", f"http://127.0.0.1:{port}/oidc/identity.json", redirect=False)
+        assert (key.status, "keys" in key.json()) == (200, True)
+        assert pool.request("GET", f"http://127.0.0.1:{port}/public", redirect=False).status == 200
+        assert pool.request("GET", f"http://127.0.0.1:{port}/private", redirect=False).status in (302, 303, 502)
+    finally:
+        process.terminate()
+        assert process.wait(10) in (0, -15)
