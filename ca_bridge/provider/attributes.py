@@ -6,26 +6,42 @@ what the realm signed, and everything that is answered comes from the bridge's o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from ca_bridge.ceremony.services import Services
 from ca_bridge.errors import ProviderError
+from ca_bridge.provider.dpop import check_proof
 from ca_bridge.provider.realm_keys import RealmKeys, check_times
 from ca_bridge.provider.watcher import still_good
 from ca_bridge.registry import Window, find_window
 from ca_bridge.types import Capacity, Identity, Session
 
 
-def release(services: Services, realm_keys: RealmKeys, authorization: str) -> dict[str, Any]:
-    """What the window behind this `Authorization` header may know of the person, recorded before it is returned.
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a request shows of its right to be answered."""
 
-    Raises ProviderError: `provider.bearer` (no bearer token), `provider.token_form`, `provider.token_signature`,
-    `provider.token_expired`, `provider.token_claims` (issuer, type, window or subject), `provider.no_attributes` (the
-    window is registered for none), `provider.session_over`; UpstreamError `upstream.realm_keys`; StoreError.
+    authorization: str
+    proofs: tuple[str, ...] = ()
+    """Every `DPoP` field."""
+    method: str = "GET"
+
+
+def release(services: Services, realm_keys: RealmKeys, shown: Shown) -> dict[str, Any]:
+    """What the window behind this request may know of the person, recorded before it is returned.
+
+    A token that is bound to a key counts with its proof only (RFC 9449 §7.2), one that is not as a bearer token only.
+
+    Raises ProviderError: `provider.bearer` (no token), `provider.dpop`, `provider.token_form`,
+    `provider.token_signature`, `provider.token_expired`, `provider.token_claims` (issuer, type, window or
+    subject), `provider.no_attributes` (the window is registered for none), `provider.session_over`; UpstreamError `upstream.realm_keys`; StoreError.
     """
-    claims = realm_keys.verify(_bearer(authorization))
+    scheme, token = _credentials(shown.authorization)
+    claims = realm_keys.verify(token)
     check_times(claims, services.clock())
     window = _window(services, claims)
+    _check_possession(services, shown, claims, scheme, token)
     subject = claims.get("crosshall_subject")
     if not isinstance(subject, str):
         raise ProviderError("provider.token_claims", "no crosshall_subject")
@@ -41,19 +57,34 @@ def release(services: Services, realm_keys: RealmKeys, authorization: str) -> di
     return {"subject": subject, "kind": session.capacity.value} | _chosen(window, session, holder.identity)
 
 
-def _bearer(authorization: str) -> str:
+def _credentials(authorization: str) -> tuple[str, str]:
     scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not token or token != token.strip():
-        raise ProviderError("provider.bearer", "no bearer token")
-    return token
+    if scheme.lower() not in ("bearer", "dpop") or not token or token != token.strip():
+        raise ProviderError("provider.bearer", "no access token")
+    return scheme.lower(), token
+
+
+def _check_possession(services: Services, shown: Shown, claims: dict[str, Any], scheme: str, token: str) -> None:
+    if "cnf" not in claims and claims["typ"] == "Bearer":
+        if scheme != "bearer":
+            raise ProviderError("provider.dpop", "sent as bound to a key, and it is not")
+        return
+    cnf = claims.get("cnf")
+    jkt = cnf.get("jkt") if isinstance(cnf, dict) and set(cnf) == {"jkt"} else None
+    if not isinstance(jkt, str) or claims["typ"] != "DPoP":  # bound otherwise, to a certificate say: not checked here
+        raise ProviderError("provider.dpop", "bound in a way that is not taken here")
+    if scheme != "dpop":
+        raise ProviderError("provider.dpop", "bound to a key, and sent without a proof")
+    url = f"{services.settings.bridge.issuer}/attributes"
+    check_proof(services, list(shown.proofs), token=token, jkt=jkt, method=shown.method, url=url)
 
 
 def _window(services: Services, claims: dict[str, Any]) -> Window:
     """The registered window that the token was issued to."""
     if claims.get("iss") != services.settings.keycloak.issuer:
         raise ProviderError("provider.token_claims", "another issuer")
-    # Keycloak writes the kind into the payload: ID, Refresh, Logout and DPoP-bound tokens are no bearer tokens
-    if claims.get("typ") != "Bearer":
+    # Keycloak writes the kind into the payload: ID, Refresh and Logout tokens open nothing here
+    if claims.get("typ") not in ("Bearer", "DPoP"):
         raise ProviderError("provider.token_claims", "not an access token")
     azp = claims.get("azp")
     window = find_window(services.windows(), azp) if isinstance(azp, str) else None

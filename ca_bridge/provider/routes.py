@@ -181,7 +181,10 @@ class Routes:
         """What the window of the access token may know; RFC 6750 §3 for refusals."""
         services, keys = self._services, self._provider.realm_keys
         try:
-            answer = jsonify(attributes.release(services, keys, request.headers.get("Authorization", "")))
+            shown = attributes.Shown(
+                request.headers.get("Authorization", ""), tuple(request.headers.getlist("DPoP")), request.method
+            )
+            answer = jsonify(attributes.release(services, keys, shown))
         except ProviderError as error:
             _log.info("attributes refused", extra={"code": error.code, "detail": error.detail})
             g.stranger = error.code in _STRANGERS
@@ -255,7 +258,9 @@ def _bearer_error(error: ProviderError) -> Response:
     kind = "insufficient_scope" if status == 403 else "invalid_token"
     answer = _json_error(status, kind, error.code)
     if error.code == "provider.bearer":  # RFC 6750 §3.1: no error code for a request without credentials
-        answer.headers["WWW-Authenticate"] = "Bearer"
+        answer.headers["WWW-Authenticate"] = 'Bearer, DPoP algs="ES256"'
+    elif error.code == "provider.dpop":  # RFC 9449 §7.1
+        answer.headers["WWW-Authenticate"] = f'DPoP error="{kind}", error_description="{error.code}", algs="ES256"'
     else:
         answer.headers["WWW-Authenticate"] = f'Bearer error="{kind}", error_description="{error.code}"'
     return answer
