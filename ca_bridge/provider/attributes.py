@@ -34,8 +34,9 @@ def release(services: Services, realm_keys: RealmKeys, shown: Shown) -> dict[str
     A token that is bound to a key counts with its proof only (RFC 9449 §7.2), one that is not as a bearer token only.
 
     Raises ProviderError: `provider.bearer` (no token), `provider.dpop`, `provider.token_form`,
-    `provider.token_signature`, `provider.token_expired`, `provider.token_claims` (issuer, type, window or
-    subject), `provider.no_attributes` (the window is registered for none), `provider.session_over`; UpstreamError `upstream.realm_keys`; StoreError.
+    `provider.token_signature`, `provider.token_expired`, `provider.token_claims` (issuer, type, window or subject),
+    `provider.no_attributes` (the window is registered for none), `provider.session_over`; UpstreamError
+    `upstream.realm_keys`; StoreError.
     """
     scheme, token = _credentials(shown.authorization)
     claims = realm_keys.verify(token)
