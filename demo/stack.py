@@ -29,7 +29,7 @@ WINDOWS: dict[str, tuple[dict[str, str], tuple[str, ...], str]] = {
             "pt": "Balcão da Segurança Pública",
         },
         ("name", "identifiers"),
-        "demo.windows.police:app",
+        "examples.flask_window:create_app()",
     ),
     "env": (
         {
@@ -39,7 +39,7 @@ WINDOWS: dict[str, tuple[dict[str, str], tuple[str, ...], str]] = {
             "pt": "Balcão do Ambiente",
         },
         (),
-        "demo.windows.environment:app",
+        "examples.flask_window:create_app()",
     ),
 }
 
@@ -153,7 +153,7 @@ class Demo:
             window_id,
             gunicorn(f"127.0.0.1:{port}", WINDOWS[window_id][2], workers=2),
             http_ready(f"http://127.0.0.1:{port}/oidc/jwks.json"),
-            {"CROSSHALL_WINDOW_SETTINGS": str(self._window_settings(window_id))},
+            {"CROSSHALL_RP_SETTINGS": str(self._window_settings(window_id))},
             start_seconds=30,
         )
 

@@ -219,8 +219,8 @@ class Country:
         self.supervisor.launch(
             Part(place.name, command, ready, wrong, folder=folder, start_seconds=180, stop_seconds=40)
         )
-        serving = ("gunicorn", "--bind", f"127.0.0.1:{WINDOW}", "--threads", "4", "demo.windows.police:app")
-        settings = {**wrong, "CROSSHALL_WINDOW_SETTINGS": str(folder / "window.toml")}
+        serving = ("gunicorn", "--bind", f"127.0.0.1:{WINDOW}", "--threads", "4", "examples.flask_window:create_app()")
+        settings = {**wrong, "CROSSHALL_RP_SETTINGS": str(folder / "window.toml")}
         root = Path(__file__).resolve().parents[2]
         window = (*inside, self.python, "-m", *serving)
         self.supervisor.launch(Part(f"{place.name}-window", window, lambda: True, settings, folder=root))

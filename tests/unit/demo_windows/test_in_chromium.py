@@ -12,8 +12,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Playwright
 from werkzeug.serving import make_server
 
-from demo.windows import environment, police
-from demo.windows._window import create_app
+from examples.flask_window import ENVIRONMENT, POLICE, create_app
+from relying_party_sdk import RelyingParty
 from relying_party_sdk.testing import CITIZEN, FakeProvider
 from tests.unit.rp.tls import server_tls
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.live
 
 WIDTHS = {"phone": (360, 740), "desktop": (1280, 900)}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-DEPARTMENTS = {"police": police.DEPARTMENT, "environment": environment.DEPARTMENT}
+DEPARTMENTS = {"police": POLICE, "env": ENVIRONMENT}
 
 
 @dataclass
@@ -38,13 +38,13 @@ def _served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     servers, addresses = [], {}
     with FakeProvider() as provider:
         provider.attribute_names = ("name", "identifiers")
-        for name, department in DEPARTMENTS.items():
+        for name in DEPARTMENTS:
             tls = server_tls(folder, f"{name}.test.localhost")[0]
             server = make_server("127.0.0.1", 0, lambda *_: [], threaded=True, ssl_context=tls)
             addresses[name] = f"https://{name}.test.localhost:{server.port}"
-            settings = provider.settings(folder, name, base_url=addresses[name])
-            app = create_app(department, settings)
-            provider.register(settings, app.extensions["crosshall_rp"].party.jwks)
+            party = RelyingParty(provider.settings(folder, name, base_url=addresses[name]))
+            app = create_app(party)
+            provider.register(party.settings, party.jwks)
             server.app = app
             thread = threading.Thread(target=server.serve_forever, daemon=True)
             thread.start()
@@ -102,13 +102,13 @@ def test_every_page_is_accessible(page: Page, served: Served) -> None:
     page.locator("form.matter button").click()
     assert page.locator("[data-receipt]").count() == 1
     _check(page)
-    page.goto(served.addresses["environment"] + "/me")  # its own colours, and the note that it learns nothing
+    page.goto(served.addresses["env"] + "/me")  # its own colours, and the note that it learns nothing
     _check(page)
 
 
 def test_sign_in_once_sign_out_everywhere_here(page: Page, served: Served) -> None:
     """Deep link, step-up, the other window without a proof, and the button: all pass the pages' own policies."""
-    police_, environment_ = served.addresses["police"], served.addresses["environment"]
+    police_, environment_ = served.addresses["police"], served.addresses["env"]
     page.goto(f"{police_}/matters/household-transfer")
     assert page.url == f"{police_}/matters/household-transfer"
     assert page.locator("[data-received=level]").get_attribute("data-value") == "3"

@@ -1,4 +1,4 @@
-"""The two windows of the demo, in front of the fake provider."""
+"""The Flask example, as the two windows of the demo, in front of the fake provider."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from demo.windows import _window, environment, police
-from demo.windows._window import Department, create_app, texts
-from relying_party_sdk import SettingsError
+from examples.flask_window import ENVIRONMENT, HERE, POLICE, Department, create_app, texts
+from relying_party_sdk import RelyingParty, SettingsError
 from relying_party_sdk.testing import CITIZEN, Browser, FakeProvider, Fault, Persona
 from relying_party_sdk.words import LANGUAGES
 
-WINDOWS = [police.DEPARTMENT, environment.DEPARTMENT]
+WINDOWS = [POLICE, ENVIRONMENT]
 
 
 @pytest.fixture(name="provider")
@@ -26,9 +25,9 @@ def _provider() -> Iterator[FakeProvider]:
 
 
 def _open(provider: FakeProvider, department: Department, folder: Path) -> Browser:
-    settings = provider.settings(folder, department.id)
-    app = create_app(department, settings)
-    provider.register(settings, app.extensions["crosshall_rp"].party.jwks)
+    party = RelyingParty(provider.settings(folder, department.id))
+    app, settings = create_app(party), party.settings
+    provider.register(settings, party.jwks)
     return Browser(app.test_client(), provider, settings.base_url)
 
 
@@ -63,7 +62,7 @@ def test_each_matter_has_its_level(provider: FakeProvider, department: Departmen
 def test_police_shows_name_and_number(provider: FakeProvider, tmp_path: Path) -> None:
     """The police window is registered for name and identifiers: it shows them, and the rest that it received."""
     provider.attribute_names = ("name", "identifiers")
-    received = _received(_open(provider, police.DEPARTMENT, tmp_path).open("/me").text)
+    received = _received(_open(provider, POLICE, tmp_path).open("/me").text)
     assert received["name"] == "张三"
     assert received["identifier:cn-id"] == "11010519491231002X (CN)"
     assert received["kind"] == "citizen"
@@ -73,7 +72,7 @@ def test_police_shows_name_and_number(provider: FakeProvider, tmp_path: Path) ->
 
 def test_environment_asks_for_nothing(provider: FakeProvider, tmp_path: Path) -> None:
     """The environment window never calls the attribute endpoint, and shows no name."""
-    page = _open(provider, environment.DEPARTMENT, tmp_path).open("/me")
+    page = _open(provider, ENVIRONMENT, tmp_path).open("/me")
     assert set(_received(page.text)) == {"kind", "level", "domain", "subject", "auth_time", "status_age", "rung"}
     assert "张三" not in page.text
     assert provider.calls["attributes"] == 0
@@ -81,16 +80,16 @@ def test_environment_asks_for_nothing(provider: FakeProvider, tmp_path: Path) ->
 
 def test_known_at_the_other_window(provider: FakeProvider, tmp_path: Path) -> None:
     """Signed in at one window, the other opens without another proof; what they received cannot be joined."""
-    first = _open(provider, police.DEPARTMENT, tmp_path).open("/me")
+    first = _open(provider, POLICE, tmp_path).open("/me")
     login = provider.login
-    second = _open(provider, environment.DEPARTMENT, tmp_path).open("/me")
+    second = _open(provider, ENVIRONMENT, tmp_path).open("/me")
     assert provider.login is login
     assert _received(first.text)["subject"] != _received(second.text)["subject"]
 
 
 def test_sign_out_button(provider: FakeProvider, tmp_path: Path) -> None:
     """The button ends the session here and at the provider, and comes back to the first page."""
-    browser = _open(provider, police.DEPARTMENT, tmp_path)
+    browser = _open(provider, POLICE, tmp_path)
     assert 'id="sign-out"' in browser.open("/me").text
     page = browser.open("/oidc/logout", method="POST")
     assert page.address == browser.base_url + "/"
@@ -100,7 +99,7 @@ def test_sign_out_button(provider: FakeProvider, tmp_path: Path) -> None:
 
 def test_form_gives_a_receipt(provider: FakeProvider, tmp_path: Path) -> None:
     """A note that is sent is answered with a number; an empty one, or one from another site, is refused."""
-    browser = _open(provider, police.DEPARTMENT, tmp_path)
+    browser = _open(provider, POLICE, tmp_path)
     browser.open("/matters/residence-permit")
     path = "/matters/residence-permit"
     assert "data-receipt" in browser.open(path, method="POST", data={"note": "没有变化"}).text
@@ -115,14 +114,14 @@ def test_form_gives_a_receipt(provider: FakeProvider, tmp_path: Path) -> None:
 def test_unmet_level_shows_an_error(provider: FakeProvider, tmp_path: Path) -> None:
     """A person who cannot reach the level sees why, and is not sent round again."""
     provider.person = Persona("low", highest=2)
-    page = _open(provider, police.DEPARTMENT, tmp_path).open("/matters/no-record-certificate")
+    page = _open(provider, POLICE, tmp_path).open("/matters/no-record-certificate")
     assert (page.status, "rp.level_unmet" in page.text) == (403, True)
     assert provider.calls["authorize"] == 1
 
 
 def test_public_page_while_the_provider_is_away(provider: FakeProvider, tmp_path: Path) -> None:
     """The landing page can be read while the provider is down; a matter says so with 503."""
-    browser = _open(provider, police.DEPARTMENT, tmp_path)
+    browser = _open(provider, POLICE, tmp_path)
     provider.faults.add(Fault.DOWN)
     assert browser.open("/").status == 200
     assert browser.open("/matters/residence-permit").status == 503
@@ -131,7 +130,7 @@ def test_public_page_while_the_provider_is_away(provider: FakeProvider, tmp_path
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_pages_are_complete_in_each_language(provider: FakeProvider, language: str, tmp_path: Path) -> None:
     """No key shows through in any language, and the choice lasts."""
-    browser = _open(provider, police.DEPARTMENT, tmp_path)
+    browser = _open(provider, POLICE, tmp_path)
     assert f'<html lang="{language}">' in browser.open(f"/?lang={language}").text
     for path in ("/", "/me", "/matters/household-transfer", "/nothing-here"):
         page = browser.open(path)
@@ -139,7 +138,7 @@ def test_pages_are_complete_in_each_language(provider: FakeProvider, language: s
         assert not re.search(r">\s*(received|matters|needs|kind|rung|me)\.[a-z_.-]+\s*<", page.text)
 
 
-@pytest.mark.parametrize("file", sorted((_window.HERE / "texts").glob("*.toml")), ids=lambda f: f.stem)
+@pytest.mark.parametrize("file", sorted((HERE / "texts").glob("*.toml")), ids=lambda f: f.stem)
 def test_texts_have_four_languages(file: Path) -> None:
     """Every text of a window is there in all four languages, and none is empty."""
 
@@ -165,7 +164,7 @@ def test_each_matter_has_texts(department: Department) -> None:
 
 def test_policy_is_strict(provider: FakeProvider, tmp_path: Path) -> None:
     """No script, no inline style, nothing from elsewhere; a form may go to the provider (signing out) and here only."""
-    page = _open(provider, police.DEPARTMENT, tmp_path).open("/")
+    page = _open(provider, POLICE, tmp_path).open("/")
     policy = page.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; style-src 'self'")
     assert "unsafe" not in policy
@@ -177,18 +176,19 @@ def test_policy_is_strict(provider: FakeProvider, tmp_path: Path) -> None:
 def test_app_is_made_from_the_environment(
     provider: FakeProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`demo.windows.police:app` reads the TOML file that `crosshall window add` writes; without it, a clear error."""
-    monkeypatch.delenv("CROSSHALL_WINDOW_SETTINGS", raising=False)
-    with pytest.raises(SettingsError, match="CROSSHALL_WINDOW_SETTINGS"):
-        _ = police.app
-    file = tmp_path / "police.toml"
+    """`create_app()` reads the TOML file that `crosshall window add` writes; without it, a clear error."""
+    monkeypatch.delenv("CROSSHALL_RP_SETTINGS", raising=False)
+    with pytest.raises(SettingsError):
+        create_app()
+    file = tmp_path / "env.toml"
     file.write_text(
-        f'issuer = "{provider.issuer}"\nclient_id = "police"\nbase_url = "https://police.test"\n'
-        'key_file = "keys/police.pem"\nstore = "sqlite:state/police.sqlite"\nattributes_url = ""\n',
+        f'issuer = "{provider.issuer}"\nclient_id = "env"\nbase_url = "https://env.test"\n'
+        'key_file = "keys/env.pem"\nstore = "sqlite:state/env.sqlite"\nattributes_url = ""\n',
         "utf-8",
     )
-    monkeypatch.setenv("CROSSHALL_WINDOW_SETTINGS", str(file))
-    answer = police.app.test_client().get("/oidc/jwks.json")
-    assert answer.get_json()["keys"][0]["alg"] == "ES256"
-    assert (tmp_path / "keys" / "police.pem").stat().st_mode & 0o777 == 0o600
-    assert environment.app.test_client().get("/health").data == b"ok\n"
+    monkeypatch.setenv("CROSSHALL_RP_SETTINGS", str(file))
+    client = create_app().test_client()
+    assert client.get("/oidc/jwks.json").get_json()["keys"][0]["alg"] == "ES256"
+    assert (tmp_path / "keys" / "env.pem").stat().st_mode & 0o777 == 0o600
+    assert "/matters/noise-complaint" in client.get("/").text
+    assert client.get("/health").data == b"ok\n"

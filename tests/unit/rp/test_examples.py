@@ -46,8 +46,8 @@ def test_flask_window(party: RelyingParty, provider: FakeProvider) -> None:
     app = flask_window.create_app(party)
     browser = Browser(FlaskClient(app, app.response_class), provider, party.settings.base_url)
     assert "登录" in browser.open("/").text
-    assert '"matter":"7"' in browser.open("/matters/7").text
-    assert browser.open("/transfer").text == "transfer"
+    for matter, level in (("residence-permit", 2), ("household-transfer", 3), ("no-record-certificate", 4)):
+        assert f'data-received="level" data-value="{level}"' in browser.open(f"/matters/{matter}").text
     assert "登录" in browser.open("/oidc/logout", method="POST").text
 
 

@@ -1,1 +1,0 @@
-"""Two departmental windows of the demo province, on the relying-party SDK: 公安 (police) and 环保 (environment)."""
