@@ -1,6 +1,6 @@
 """A window with Flask: pages that ask levels, what the window was told, the sign-out button, four languages.
 
-Run: CROSSHALL_RP_SETTINGS=window.toml gunicorn 'examples.flask_window:create_app()'. The unified login is the lines with
+Run: CROSSHALL_RP_SETTINGS=window.toml gunicorn 'examples.flask_window:create_app()'. Unified login is the lines with
 `rp` in `create_app`, and `rp.require`; the rest is an ordinary application. The demo runs it twice: 公安 (`police`) is
 registered for name and identifiers, 环保 (`env`) for nothing.
 """
