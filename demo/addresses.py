@@ -50,7 +50,18 @@ class Addresses:
     @property
     def window_ports(self) -> dict[str, int]:
         """Window id → loopback port."""
-        return {"police": self.port + 3, "env": self.port + 4}
+        return {
+            "police": self.port + 3,
+            "env": self.port + 4,
+            "archive": self.port + 6,
+            "api": self.port + 7,
+            "old": self.port + 8,
+        }
+
+    @property
+    def old_system_port(self) -> int:
+        """The system that cannot be changed, behind the proxy that is `old`."""
+        return self.port + 9
 
     @property
     def signer_port(self) -> int:
@@ -59,7 +70,8 @@ class Addresses:
 
     def all_ports(self) -> tuple[int, ...]:
         """Every port that the copy listens on."""
-        return (self.port, self.keycloak_port, self.management_port, *self.window_ports.values(), self.signer_port)
+        windows = (*self.window_ports.values(), self.old_system_port)
+        return (self.port, self.keycloak_port, self.management_port, *windows, self.signer_port)
 
     def hosts_file(self) -> str:
         """A hosts file of the copy's names, for programs that do not know RFC 6761 §6.3."""

@@ -19,6 +19,7 @@ from demo.personas import PIN, persona, personas
 from demo.pki import renew
 from demo.selfcheck import selfcheck
 from demo.stack import Demo, Options
+from demo.windows import OLD_ACCOUNT, OLD_PASSWORD
 
 _FIRST = "gd-zhang"
 # CRLs of the demo live for a day; a run that goes on signs new ones long before.
@@ -69,6 +70,8 @@ def instructions(demo: Demo) -> str:
     return f"""
 Try it yourself / 自己试试
   windows    {where.url("police")}/   {where.url("env")}/
+  archive    {where.url("archive")}/   (old account {OLD_ACCOUNT}, password {OLD_PASSWORD!r}: linked once)
+  old system {where.url("old")}/cases   API {where.url("api")}/api/cases
   hall       {where.url("hall")}/
   signer     http://127.0.0.1:{where.signer_port}/   (token PIN {PIN})
 

@@ -10,6 +10,7 @@ from demo.addresses import Addresses
 from demo.browser import Browser, Form, Page
 from demo.personas import Persona
 from demo.pki import DemoRun
+from demo.windows import OLD_ACCOUNT, OLD_PASSWORD
 
 
 def sign_in(browser: Browser, addresses: Addresses, path: str = "/me", window: str = "police") -> Page:
@@ -60,11 +61,32 @@ def selfcheck(addresses: Addresses, pki: DemoRun, persona: Persona) -> list[str]
     if persona.name in there.text:
         raise ConfigError("run.selfcheck", "the environment window shows a name it is not registered for")
     told.append("known at the environment window without a page, and there without a name")
+    told += _others(browser, addresses)
     form = next((form for form in page.forms if form.method == "POST" and "logout" in form.action), None)
     if form is None:
         raise ConfigError("run.selfcheck", "the window shows no way to sign out")
     browser.submit(page, Form(form.action, form.method, form.fields))
-    if urlsplit(browser.get(f"{addresses.url('env')}/me").url).hostname == addresses.host("env"):
-        raise ConfigError("run.selfcheck", "signed out at one window, still signed in at the other")
-    told.append("signed out once, out at both windows")
+    for name, path in (("env", "/me"), ("archive", "/"), ("old", "/cases")):
+        if urlsplit(browser.get(addresses.url(name) + path).url).hostname == addresses.host(name):
+            raise ConfigError("run.selfcheck", f"signed out at the police window, still signed in at {name}")
+    told.append("signed out once, out at both windows, at the archive and at the old system")
     return told
+
+
+def _others(browser: Browser, addresses: Addresses) -> list[str]:
+    """The archive with its own accounts, the system that cannot be changed, the API."""
+    archive = browser.get(f"{addresses.url('archive')}/")
+    form = next((form for form in archive.forms if form.action.endswith("/link")), None)
+    if form is not None:  # the first run of this copy
+        archive = browser.submit(archive, form, username=OLD_ACCOUNT, password=OLD_PASSWORD)
+    if archive.status != 200 or f'data-account="{OLD_ACCOUNT}"' not in archive.text:
+        raise ConfigError("run.selfcheck", f"the archive's own account does not open: {archive.status}")
+    old = browser.get(f"{addresses.url('old')}/cases")
+    if old.status != 200 or not old.text.startswith("/cases for s1:"):
+        raise ConfigError("run.selfcheck", f"the old system does not know the person: {old.status}")
+    if browser.get(f"{addresses.url('api')}/api/cases").status != 401:
+        raise ConfigError("run.selfcheck", "the API answers without a token")
+    return [
+        "the archive opened the account that it has had for years, linked once by its old password",
+        "the old system behind the proxy knows the person; the API answers nobody without a token",
+    ]

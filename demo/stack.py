@@ -10,38 +10,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ca_bridge.registry import Window, write_window
 from ca_bridge.settings import Settings
 from ca_bridge.types import utc_now
-from crosshall.node import NodeFolder, gunicorn, write_settings
+from crosshall.node import NodeFolder, write_settings
 from crosshall.stack import Around, NodeStack
 from crosshall.supervisor import Part, Say, http_ready
-from crosshall.window import write_developer_settings
+from demo import windows
 from demo.addresses import Addresses, require_free
 from demo.pki import DemoRun, materialise
-
-WINDOWS: dict[str, tuple[dict[str, str], tuple[str, ...], str]] = {
-    "police": (
-        {
-            "zh-Hans": "公安厅窗口",
-            "zh-Hant": "公安廳窗口",
-            "en": "Public Security window",
-            "pt": "Balcão da Segurança Pública",
-        },
-        ("name", "identifiers"),
-        "examples.flask_window:create_app()",
-    ),
-    "env": (
-        {
-            "zh-Hans": "生态环境厅窗口",
-            "zh-Hant": "生態環境廳窗口",
-            "en": "Environment window",
-            "pt": "Balcão do Ambiente",
-        },
-        (),
-        "examples.flask_window:create_app()",
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +61,11 @@ class Demo:
         materialise(self.folder.root, self.addresses, utc_now())
         write_settings(self.folder, self._sections())
         self._node.prepare()
-        for window_id in WINDOWS:
-            self._register(window_id)
+        windows.register(self.settings, self.folder.root, self.addresses, self.pki.tls_ca)
 
     def start(self) -> None:
         """Start every part and apply the realm; returns when all are ready."""
-        parts = (*map(self._window_part, WINDOWS), self._signer_part())
+        parts = (*windows.parts(self.folder.root, self.addresses), self._signer_part())
         self._node.start(Around(parts, workers=self.options.workers))
 
     def _sections(self) -> dict[str, dict[str, object]]:
@@ -126,36 +101,6 @@ class Demo:
         if options.database_url:
             sections["database"] = {"url": options.database_url}
         return sections
-
-    def _register(self, window_id: str) -> None:
-        name, attributes, _ = WINDOWS[window_id]
-        base, inside = self.addresses.url(window_id), f"http://127.0.0.1:{self.addresses.window_ports[window_id]}"
-        window = Window(
-            id=window_id,
-            sector=window_id,
-            name=name,
-            base_url=base,
-            redirect_uris=(f"{base}/oidc/callback",),
-            post_logout_redirect_uris=(f"{base}/",),
-            backchannel_logout_url=f"{inside}/oidc/backchannel-logout",
-            jwks_url=f"{inside}/oidc/jwks.json",
-            attributes=attributes,
-        )
-        write_window(self.folder.state, window)
-        write_developer_settings(self.settings, window, self._window_settings(window_id), ca_file=self.pki.tls_ca)
-
-    def _window_settings(self, window_id: str) -> Path:
-        return self.folder.root / "windows" / window_id / "window.toml"
-
-    def _window_part(self, window_id: str) -> Part:
-        port = self.addresses.window_ports[window_id]
-        return Part(
-            window_id,
-            gunicorn(f"127.0.0.1:{port}", WINDOWS[window_id][2], workers=2),
-            http_ready(f"http://127.0.0.1:{port}/oidc/jwks.json"),
-            {"CROSSHALL_RP_SETTINGS": str(self._window_settings(window_id))},
-            start_seconds=30,
-        )
 
     def _signer_part(self) -> Part:
         command = (sys.executable, "-m", "crosshall", "signer", "run", "--settings", self.pki.signer_settings)

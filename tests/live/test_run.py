@@ -94,7 +94,7 @@ def test_selfcheck(folder: Path, addresses: Addresses) -> None:
     assert running(folder), "the search for processes finds nothing at all"
     text = finish(process, 120)
     assert process.returncode == 0, text
-    assert "signed out once, out at both windows" in text
+    assert "signed out once, out at both windows, at the archive and at the old system" in text
     assert "ready after" in text
     nothing_left(folder, addresses)
 

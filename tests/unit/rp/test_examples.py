@@ -93,14 +93,14 @@ import sys
 from pathlib import Path
 from examples import django_window
 from django.contrib.auth.models import User
-from django.core.management import call_command
 from django.test import Client, override_settings
 from relying_party_sdk import RelyingParty
 from relying_party_sdk.testing import CITIZEN, OFFICER, FakeProvider, sign_in_as
 
 folder = Path(sys.argv[1])
-call_command("migrate", verbosity=0)
-User.objects.create_user("zhang", password="of long ago")
+for _ in range(2):  # every start
+    django_window.prepare()
+    assert User.objects.count() == 1
 with FakeProvider() as provider:
     party = RelyingParty(provider.settings(folder, accounts=f"sqlite:{folder / 'accounts.sqlite'}"))
     provider.register(party.settings, party.jwks)
@@ -114,14 +114,14 @@ with FakeProvider() as provider:
         assert b"action=\\"/link\\"" in client.get("/", secure=True).content
         done = client.post("/link", {**form, "password": "of long ago"}, secure=True)
         assert done.status_code == 302, done.content
-        assert client.get("/", secure=True).content == b"cases of zhang"
+        assert b'data-account="zhang"' in client.get("/", secure=True).content
         other = Client(headers={"accept": "text/html"})
         sign_in_as(other, OFFICER)
         assert other.post("/link", {**form, "password": "of long ago"}, secure=True).status_code >= 400
         assert b"zhang" not in other.get("/", secure=True).content
         again = Client(headers={"accept": "text/html"})
         sign_in_as(again, CITIZEN)
-        assert again.get("/", secure=True).content == b"cases of zhang"
+        assert b'data-account="zhang"' in again.get("/", secure=True).content
     party.close()
 print("done")
 """
@@ -130,6 +130,7 @@ print("done")
 def test_django_window_with_accounts(tmp_path: Path) -> None:
     """An old account is linked once by its password, opens by signing in from then on, and to nobody else."""
     paths = {"PYTHONPATH": str(EXAMPLES.parent), "PATH": "/usr/bin:/bin", "DATABASE": str(tmp_path / "old.sqlite")}
+    paths["OLD_ACCOUNT"] = "zhang:of long ago"
     command = [sys.executable, "-W", "ignore::ResourceWarning", "-c", DJANGO, str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, env=paths, capture_output=True, text=True, check=False)
     assert done.stdout.endswith("done\n"), done.stderr
