@@ -19,8 +19,10 @@ from idp.desired import claim_names
 app = typer.Typer(no_args_is_help=True)
 
 _HEAD = """# Settings of the window "{id}" for crosshall-rp (relying_party_sdk). Written by `crosshall window add`.
-# The private key is made on first use; its public half must be reachable at the jwks address below.
+# The private key is made on first use; its public half must be reachable at the jwks address below, where the hall
+# reads each new one (key_rotation, in seconds). Machines that have copies of the key file: set it to 0.
 """
+_KEY_ROTATION = 90 * 86_400
 
 
 @app.command()
@@ -94,6 +96,7 @@ def write_developer_settings(settings: Settings, window: Window, path: Path, *, 
         "key_file": f"{window.id}-key.pem",
         "store": f"sqlite:{window.id}.sqlite",
     }
+    keys["key_rotation"] = _KEY_ROTATION
     keys["status_url"] = f"{settings.bridge.issuer}/status"
     if window.attributes:
         keys["attributes_url"] = f"{settings.bridge.issuer}/attributes"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("crosshall-rp", description="tools for the developer of a window")
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_doctor(commands)
+    _add_rotate(commands)
     _add_new(commands)
     _add_proxy(commands)
     _add_conformance(commands)
@@ -62,6 +64,37 @@ def _doctor(given: argparse.Namespace) -> int:
     findings = examine(given.file, tuple(given.level))
     sys.stdout.write(as_json(findings) if given.json else as_text(findings))
     return 1 if faulty(findings) else 0
+
+
+# ---- rotate
+
+
+def _add_rotate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    each = commands.add_parser(
+        "rotate",
+        help="give the client's key a successor 更换本系统的密钥",
+        description="Adds a new key to the key file: published at jwks.json at once, used in an hour, the old one "
+        "published for an hour after that. Running processes take it up by themselves. For a provider that reads "
+        "jwks.json, as the hall does; `key_rotation` in the settings does the same by itself.",
+    )
+    each.set_defaults(run=_rotate, extra="")
+    each.add_argument("file", type=Path, nargs="?", metavar="FILE", help="default: as the application finds it")
+
+
+def _rotate(given: argparse.Namespace) -> int:
+    from relying_party_sdk.clientauth import AHEAD, ClientKey  # noqa: PLC0415 - only this command needs it
+
+    settings = Settings.from_toml(given.file) if given.file else Settings.from_environment()
+    if settings.client_secret:
+        raise SettingsError("rp.settings", "this client has a secret, and no key")
+    if not settings.key_file.exists():
+        raise SettingsError("rp.settings", f"{settings.key_file} is not there: start the application first")
+    key = ClientKey(settings.key_file, secrets.token_bytes)
+    if not key.rotate():
+        raise SettingsError("rp.key_file", "another process is changing the key, or the last new one is not in use yet")
+    names = ", ".join(str(each["kid"])[:8] for each in key.jwks["keys"])
+    sys.stdout.write(f"published: {names}; the new key signs in {AHEAD:.0f} s\n")
+    return 0
 
 
 # ---- new

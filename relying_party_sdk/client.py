@@ -23,7 +23,7 @@ from relying_party_sdk.bearer import Bearer
 from relying_party_sdk.clientauth import ClientKey
 from relying_party_sdk.ended import Ended
 from relying_party_sdk.endpoint import Endpoint
-from relying_party_sdk.errors import CallbackError, ProviderError, RPError, SettingsError, TokenError
+from relying_party_sdk.errors import CallbackError, RPError, SettingsError, TokenError
 from relying_party_sdk.hooks import Hooks
 from relying_party_sdk.introspect import Introspection
 from relying_party_sdk.keptkeys import KeyFile
@@ -37,6 +37,7 @@ from relying_party_sdk.sender import Sender
 from relying_party_sdk.service import Services
 from relying_party_sdk.session import Session, Sessions
 from relying_party_sdk.settings import Settings
+from relying_party_sdk.signout import SignOut
 from relying_party_sdk.stores import Clock, Store, open_store
 from relying_party_sdk.stores.links import Links
 from relying_party_sdk.transport import HttpRequest, HttpResponse, Transport, Urllib3Transport
@@ -81,6 +82,16 @@ class RelyingParty:
         self._attributes = AttributeSource(settings, self._sessions, self._sender, self._endpoint)
         self._refresher = Refresher(settings, self._sessions, self._store, self._exchange, clock=clock, sleep=sleep)
         self._ended = Ended(self._store, self._sealer, clock, random, settings.api_lifetime)
+        self._signout = SignOut(
+            settings,
+            self._sessions,
+            self._endpoint,
+            self._ended,
+            store=self._store,
+            sealer=self._sealer,
+            clock=clock,
+            random=random,
+        )
         self._line = Line(settings, self._transport, clock)
         self.resource = self._resource()
         self.accounts = Accounts(settings, self._store, self._sealer, clock, accounts)
@@ -316,50 +327,21 @@ class RelyingParty:
 
         Without a session, or when the provider offers nothing or cannot be asked, that is the home page.
         """
-        key = self._sessions.key_of(cookie)
-        session = self._sessions.get(key) if key is not None else None
-        if session is None:
-            return Leaving(self.settings.home)
-        self._sessions.end(session.key)
-        if session.sid:
-            self._ended.record(sid=session.sid, sub=None, at=self._clock())
-        try:
-            endpoint = self._endpoint.metadata().end_session_endpoint
-        except ProviderError as error:
-            log.warning("signed out here only: %s", error)
-            return Leaving(self.settings.home)
-        if not endpoint:
-            return Leaving(self.settings.home)
-        parameters = {
-            "id_token_hint": session.id_token,
-            "client_id": self.settings.client_id,
-            "post_logout_redirect_uri": self.settings.signed_out_uri,
-        }
-        if self.settings.sign_out_return == "home":
-            return Leaving(request.with_query(endpoint, parameters))
-        state = b64(self._random(32))
-        url = request.with_query(endpoint, {**parameters, "state": state})
-        return Leaving(url, self.settings.cookie("leaving"), digest(state))
+        return self._signout.leave(cookie)
 
     def left(self, query: Mapping[str, Sequence[str]], cookies: Mapping[str, str]) -> None:
         """Passes when the browser comes back from the sign-out it left for (RP-Initiated Logout 1.0 §3).
 
         Raises CallbackError `rp.logout_state`; the session has ended before, either way.
         """
-        callback.check_state(query.get("state", ()), cookies.get(self.settings.cookie("leaving"), ""))
+        self._signout.left(query, cookies)
 
     def back_channel(self, logout_token: str) -> int:
         """End the sessions that a logout token names; how many there were, here or in other processes.
 
         Raises TokenError (`rp.logout_replayed` for a second use), ProviderError, StoreError: the answer is 400.
         """
-        now = self._clock()
-        notice = verify.check_logout_token(logout_token, self.settings, self._endpoint.keys.find, now)
-        until = now + 2 * (verify.LOGOUT_AGE + self.settings.leeway)
-        if not self._store.add_once("logout", self._sealer.name("jti", notice.jti), until):
-            raise TokenError("rp.logout_replayed", "this logout token was used before")
-        self._ended.record(sid=notice.sid, sub=notice.sub, at=notice.issued)
-        ended = self._sessions.end_by(sid=notice.sid, sub=notice.sub)
+        ended = self._signout.back_channel(logout_token)
         self.hooks.signed_out(ended)
         return len(ended)
 

@@ -121,8 +121,11 @@ class ClientKey:
         keys = (each for each in self._keys if not self._is_past(each))
         return {"keys": [{**each.public, "kid": each.kid, "use": "sig", "alg": "ES256"} for each in keys]}
 
-    def rotate(self) -> None:
-        """Give the key a successor now; of several processes one does. Raises OSError when the file cannot change."""
+    def rotate(self) -> bool:
+        """Give the key a successor now; of several processes one does. False: it has one that does not sign yet.
+
+        Raises OSError when the file cannot change.
+        """
         lock = self._path.with_name(self._path.name + ".rotating")
         try:
             if time.time() - lock.stat().st_mtime > _ABANDONED:  # of a process that died
@@ -132,12 +135,12 @@ class ClientKey:
         try:
             os.close(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:
-            return
+            return False
         try:
             newest = self._keys[-1].kid
             self._load()
-            if self._keys[-1].kid != newest:  # another process was quicker
-                return
+            if self._keys[-1].kid != newest or self._keys[-1].starts > self._clock():  # another process was quicker
+                return False
             kept = [each.block for each in self._keys if not self._is_past(each)]
             draft = self._path.with_name(f".{self._path.name}.new")
             draft.unlink(missing_ok=True)
@@ -148,6 +151,7 @@ class ClientKey:
                 os.fsync(file.fileno())
             draft.replace(self._path)
             self._load()
+            return True
         finally:
             lock.unlink(missing_ok=True)
 
@@ -162,13 +166,11 @@ class ClientKey:
         return any(each.starts + AHEAD <= self._clock() for each in later)
 
     def _look(self) -> None:
-        """Take up what another process changed, and rotate when it is time."""
-        if self._rotation == 0:
-            return
+        """Take up what another process or `crosshall-rp rotate` changed, and rotate when it is time."""
         try:
             if self._stamp() != self._seen:
                 self._load()
-            if self._clock() - self._keys[-1].starts >= self._rotation:
+            if self._rotation and self._clock() - self._keys[-1].starts >= self._rotation:
                 self.rotate()
         except (OSError, SettingsError) as error:
             log.warning("the client's key cannot be rotated, it is used as it is: %s", type(error).__name__)

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from relying_party_sdk.errors import RPError, SettingsError
 from relying_party_sdk.findings import FAULT, OK, WARN, Finding
+from relying_party_sdk.line import Line
 from relying_party_sdk.metadata import Metadata, metadata_request, process_metadata
 from relying_party_sdk.person import Requirement
 from relying_party_sdk.profile import profile_of
@@ -51,6 +52,7 @@ class Doctor:
             self._clock,
             self._signing_keys,
             self._levels,
+            self._status,
             self._window,
             self._public_keys,
             self._back_channel,
@@ -220,6 +222,24 @@ class Doctor:
                 yield Finding("levels", FAULT, zh, en, *fix)
                 return
         yield Finding("levels", OK, "等级都有对应的 acr", "every level has its acr")
+
+    def _status(self) -> Iterator[Finding]:
+        if not self.settings.status_url:
+            return
+        line = Line(self.settings, self.transport, self.clock)
+        try:
+            rung = line.rung
+        except RPError as error:
+            yield Finding(
+                "status_url",
+                FAULT,
+                f"办事大厅的线路状态读不到（{error.detail}）：要求线路的页面会拒绝所有人。",
+                f"The hall does not tell its line ({error.detail}): pages that ask a rung refuse everybody.",
+                f"检查 status_url 和 ca_file：{self.settings.status_url}",
+                f"Check status_url and ca_file: {self.settings.status_url}",
+            )
+            return
+        yield Finding("status_url", OK, f"线路状态：{rung}", f"the hall's line: {rung}")
 
     # ---- the window at its public address
 

@@ -38,6 +38,11 @@ class Line:
             return AccessError("rp.rung_unknown", f"the hall does not tell its rung: {error.code}")
         return wanted.unmet(replace(person, rung=rung), now)
 
+    @property
+    def rung(self) -> str:
+        """The hall's rung, not older than `recheck`. Raises ProviderError when it does not tell."""
+        return self._rung.get()
+
     def _fetch(self) -> str:
         rung = answer(self._transport.send(get(self._url)), "status").get("rung")
         if not isinstance(rung, str) or rung not in RUNGS:

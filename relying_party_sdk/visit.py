@@ -105,9 +105,12 @@ class Visit:
         self.token = Api(self.web.party).admit(self.call, wanted)
         return self.token
 
-    def sign_in_address(self, return_to: str = "", wanted: Requirement | None = None) -> str:
-        """Path that begins a sign-in (or step-up) and comes back to `return_to`, by default this page."""
-        return self.web.sign_in_address(return_to or self.call.here, wanted)
+    def sign_in_address(self, return_to: str = "", wanted: Requirement | None = None, hall: str = "") -> str:
+        """Path that begins a sign-in (or step-up) and comes back to `return_to`, by default this page.
+
+        `hall`: the node where the person may be signed in already (`gd/guangzhou`), a hint.
+        """
+        return self.web.sign_in_address(return_to or self.call.here, wanted, hall)
 
     @property
     def sign_out_address(self) -> str:

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from json import dumps
-from typing import Any
+from typing import Any, Unpack
 from urllib.parse import parse_qs, quote, urlencode
 
 from relying_party_sdk import pages, words
 from relying_party_sdk.client import RelyingParty
-from relying_party_sdk.errors import AccessError, CallbackError, RequestError, RPError
+from relying_party_sdk.errors import AccessError, CallbackError, RequestError, RPError, SettingsError
 from relying_party_sdk.hooks import Hooks, SignedIn
 from relying_party_sdk.person import Person, Requirement
-from relying_party_sdk.request import safe_path
+from relying_party_sdk.request import How, safe_path
 from relying_party_sdk.settings import Settings
 from relying_party_sdk.travel import Arrival
 
@@ -147,7 +147,12 @@ class Web:
             except ValueError as error:
                 raise RequestError("rp.callback", "level or max_age is out of range") from error
         fresh = wanted.max_age is not None and self.party.stale(self.session_cookie(call), wanted)
-        return self.depart(call, query.get("return_to", ["/"])[0], wanted, fresh=fresh)
+        try:
+            return self.depart(
+                call, query.get("return_to", ["/"])[0], wanted, fresh=fresh, hall=query.get("hall", [""])[0]
+            )
+        except ValueError as error:
+            raise RequestError("rp.callback", "hall is no node's name") from error
 
     def _posted(self, call: Call) -> Reply:
         """An answer that the provider had posted: kept, and taken up by the next step, which has the cookies."""
@@ -234,6 +239,8 @@ class Web:
             problem = self.party.unmet(person, wanted)
         if problem is None:
             return None
+        if self._strayed(call):  # a sign-in would come back here again, and again
+            return self.error(call, SettingsError("rp.front_path", "the front keeps the path of base_url"), wanted)
         if wants_json(call.headers) or problem.code in ("rp.rung_unmet", "rp.rung_unknown"):
             return self.error(call, problem, wanted)
         if call.method not in ("GET", "HEAD"):
@@ -241,12 +248,17 @@ class Web:
         fresh = person is not None and self.party.needs_proof(person, wanted)
         return self.depart(call, call.here, wanted, fresh=fresh)
 
-    def depart(self, call: Call, return_to: str, wanted: Requirement, *, fresh: bool = False) -> Reply:
-        """To the provider, and back to `return_to`; `fresh`: with a new proof, whatever session the provider has.
+    def _strayed(self, call: Call) -> bool:
+        """One of the SDK's own addresses that a front hands on with `base_url`'s path before it."""
+        path = self.settings.base_path
+        return bool(path) and call.path.startswith(path) and self.owns(call.path.removeprefix(path))
 
-        Raises ProviderError, StoreError, SettingsError.
+    def depart(self, call: Call, return_to: str, wanted: Requirement, **how: Unpack[How]) -> Reply:
+        """To the provider, and back to `return_to`; `how` as of `RelyingParty.begin`.
+
+        Raises ProviderError, StoreError, SettingsError, ValueError.
         """
-        departure = self.party.begin(return_to, wanted, ui_locales(self._language(call)), fresh=fresh)
+        departure = self.party.begin(return_to, wanted, ui_locales(self._language(call)), **how)
         reply = _redirect(departure.url)
         prefix = self.settings.cookie("tab-")
         names = [name for name in reversed(call.cookies) if name.startswith(prefix)]
@@ -274,9 +286,9 @@ class Web:
         status, html = pages.error_page(pages.Page(error.code, number, language, sign_in, home, new_window=again))
         return Reply(status, [("Content-Type", "text/html; charset=utf-8"), *pages.HEADERS.items()], html.encode())
 
-    def sign_in_address(self, return_to: str, wanted: Requirement | None = None) -> str:
-        """Path that begins a sign-in (or step-up) and comes back to `return_to`."""
-        query = {"return_to": return_to}
+    def sign_in_address(self, return_to: str, wanted: Requirement | None = None, hall: str = "") -> str:
+        """Path that begins a sign-in (or step-up) and comes back to `return_to`; `hall`: see `Visit`."""
+        query = {"return_to": return_to} | ({"hall": hall} if hall else {})
         if wanted is not None and wanted.level > 1:
             query["level"] = str(wanted.level)
         if wanted is not None and wanted.max_age is not None:

@@ -148,9 +148,9 @@ class CrosshallRP:
         """Link the person to an account, once `proved()` has verified its old credentials; see `Accounts.link`."""
         return self._visit.link_account(account, proved, **how)
 
-    def sign_in_address(self, return_to: str = "", wanted: Requirement | None = None) -> str:
-        """Path that begins a sign-in (or step-up) and comes back to `return_to`, by default this page."""
-        return self._visit.sign_in_address(return_to, wanted)
+    def sign_in_address(self, return_to: str = "", wanted: Requirement | None = None, hall: str = "") -> str:
+        """Path that begins a sign-in (or step-up) and comes back to `return_to`; see `Visit.sign_in_address`."""
+        return self._visit.sign_in_address(return_to, wanted, hall)
 
     @property
     def sign_out_address(self) -> str:

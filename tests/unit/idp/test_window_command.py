@@ -80,6 +80,7 @@ def test_the_sdk_reads_what_the_developer_gets(node: Path) -> None:
     assert settings.redirect_uri == f"{BASE}/oidc/callback"
     assert settings.attributes_url == "https://hall.gd.gov.cn/attributes"
     assert settings.key_file.parent == node
+    assert settings.key_rotation == 90 * 86_400
     about = tomllib.loads((node / "given.toml").read_text())["about"]
     assert about["levels"] == [f"urn:crosshall:loa:{level}" for level in (1, 2, 3, 4)]
     assert "crosshall_subject" in about["claims"]

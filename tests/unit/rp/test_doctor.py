@@ -178,6 +178,14 @@ def test_levels(provider: FakeProvider, tmp_path: Path) -> None:
     assert [each.state for each in doctor.run() if each.check == "levels"] == [FAULT]
 
 
+def test_line(provider: FakeProvider, tmp_path: Path) -> None:
+    """The hall's `/status` is asked when the settings name it; one that tells no rung is a fault."""
+    address = f"{provider.issuer}/status"
+    assert examine(provider, tmp_path, status_url=address)["status_url"].state == OK
+    assert examine(provider, tmp_path, status_url=f"{provider.issuer}/jwks")["status_url"].state == FAULT
+    assert "status_url" not in examine(provider, tmp_path, status_url="")
+
+
 def test_output() -> None:
     """A person reads both languages and the remedy; a machine reads JSON."""
     findings = [Finding("clock", FAULT, "时钟不准", "the clock is off", "校时", "set it")]

@@ -36,7 +36,7 @@ def old_application(environ: dict[str, Any], start_response: Any) -> list[bytes]
     """It knows nothing of TLS, host or prefix: what it sees is its own inside address."""
     visit = wsgi.visit_of(environ)
     person = visit.person
-    if environ["PATH_INFO"].startswith("/matters"):
+    if environ["PATH_INFO"].startswith(("/matters", "/police/")):
         person = visit.require(wsgi.Requirement(level=2))
     seen = f"{environ['wsgi.url_scheme']} {environ['PATH_INFO']} {person.kind if person else 'nobody'}"
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -69,6 +69,10 @@ def test_behind_tls_on_another_host_and_path(provider: FakeProvider, tmp_path: P
             found = _examine(settings)
             assert found["window"].state == FAULT
             assert "proxy_pass" in found["window"].fix_zh
+            person = Person(root)
+            status, text = person.open(f"{base}/matters/7")  # a catch-all page asks for a sign-in at its own callback
+            assert (status, "rp.front_path" in text) == (500, True)
+            assert sum("/authorize" in hop for hop in person.hops) == 1
     party.close()
 
 

@@ -6,6 +6,7 @@ import pytest
 import urllib3
 
 from relying_party_sdk.testing import FakeProvider
+from relying_party_sdk.web import Call, Web
 from tests.unit.rp.conftest import Window
 
 
@@ -27,3 +28,15 @@ def test_what_is_no_nodes_name_is_refused(window: Window, hall: str) -> None:
     """Before anybody is sent anywhere."""
     with pytest.raises(ValueError, match="hall is a node's name"):
         window.party.begin("/", hall=hall)
+
+
+def test_the_login_address_takes_the_hint(window: Window, provider: FakeProvider) -> None:
+    """`sign_in_address(hall=…)` begins a sign-in that carries the hint; what is no node's name is an error page."""
+    web = Web(window.party)
+    path, _, query = web.sign_in_address("/matters/7", hall="gd/guangzhou").partition("?")
+    departed = web.serve(Call("GET", path, query))
+    assert departed.status == 303
+    assert urllib3.request("GET", dict(departed.headers)["Location"], redirect=False).status in (302, 303)
+    assert provider.authorizations[-1].get("hall") == "gd/guangzhou"
+    for wrong in ("hall=GD", "hall=https%3A%2F%2Fhall", "hall=gd%0A"):
+        assert web.serve(Call("GET", path, wrong)).status == 400

@@ -10,6 +10,7 @@ import jwt
 import pytest
 
 from relying_party_sdk import RelyingParty, SettingsError
+from relying_party_sdk.cli import main
 from relying_party_sdk.clientauth import AHEAD, ClientKey
 from relying_party_sdk.testing import CITIZEN, FakeProvider
 from tests.unit.rp.conftest import Clock, Window, make_window
@@ -114,3 +115,22 @@ def test_provider_follows(provider: FakeProvider, tmp_path: Path, clock: Clock) 
     assert provider.refusals == []
     other.close()
     window.party.close()
+
+
+def test_rotated_by_hand(tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """`crosshall-rp rotate`: a running process publishes the new key at once, and uses it later; twice is refused."""
+    file = tmp_path / "w.toml"
+    text = 'issuer = "https://op.test"\nclient_id = "w"\nbase_url = "https://w.test"\nstore = "memory:"\n'
+    file.write_text(f'{text}key_file = "w.pem"\n')
+    assert main(["rotate", str(file)]) == 2  # nothing to rotate yet
+    running = ClientKey(tmp_path / "w.pem", os.urandom)
+    first = running.kid
+    assert main(["rotate", str(file)]) == 0
+    assert kids(running)[0] == first
+    assert len(kids(running)) == 2
+    assert signs(running) == first
+    assert kids(running)[1][:8] in capsys.readouterr().out
+    assert main(["rotate", str(file)]) == 2
+    assert len(kids(running)) == 2
+    file.write_text(f'{text}key_file = "w.pem"\nclient_secret = "shared"\nclient_auth = "client_secret_basic"\n')
+    assert main(["rotate", str(file)]) == 2
