@@ -1,4 +1,4 @@
-"""Every adapter's application as a window that listens on loopback, at a provider: the real realm or the fake one.
+"""Every adapter's application, on every store, as a window on loopback, at a provider: the real realm or the fake one.
 
 Browsers speak to the applications as the front would: the window's name in `Host`, TLS ended before the application.
 """
@@ -6,7 +6,7 @@ Browsers speak to the applications as the front would: the window's name in `Hos
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,20 @@ from relying_party_sdk.testing import CITIZEN, FakeProvider
 from tests.unit.rp.applications import APPLICATIONS
 
 ZHANG = persona("gd-zhang")
+SITES = {
+    "flask": ("flask", "memory"),
+    "flask-sqlite": ("flask", "sqlite"),
+    "flask-redis": ("flask", "redis"),
+    "flask-postgresql": ("flask", "postgresql"),
+    "wsgi": ("wsgi", "redis"),
+    "asgi": ("asgi", "postgresql"),
+    "starlette": ("starlette", "redis"),
+    "fastapi": ("fastapi", "sqlite"),
+    "django": ("django", "postgresql"),
+}
+"""Name → adapter and kind of store: one adapter on all stores, every adapter on one that processes share."""
+Addresses = Mapping[str, str]
+"""Kind of store → its address; a store on files is made beside its window's keys."""
 
 
 @dataclass
@@ -45,9 +59,9 @@ class SiteBrowser(Browser):
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One adapter's application, listening on `port` of 127.0.0.1."""
+    """One adapter's application on one store, listening on `port` of 127.0.0.1."""
 
-    adapter: str
+    name: str
     party: RelyingParty
     port: int
 
@@ -155,68 +169,89 @@ class FakeSide:
 
 
 @contextmanager
-def fake_side(folder: Path) -> Iterator[FakeSide]:
+def fake_side(folder: Path, stores: Addresses) -> Iterator[FakeSide]:
     """Every adapter at the fake provider."""
     with FakeProvider() as provider, ExitStack() as stack:
         sites = {}
-        for adapter in APPLICATIONS:
-            settings = provider.settings(folder, f"rp-{adapter}", store="memory:")
-            sites[adapter] = stack.enter_context(_listening(adapter, settings))
-            provider.register(settings, sites[adapter].party.jwks)
+        for name in SITES:
+            settings = provider.settings(folder, f"rp-{name}", store=_store(name, folder, stores))
+            sites[name] = stack.enter_context(_listening(name, settings))
+            provider.register(settings, sites[name].party.jwks)
         yield FakeSide(provider, sites)
         assert provider.refusals == []
 
 
 @contextmanager
-def real_side(demo: Demo, folder: Path) -> Iterator[RealSide]:
+def real_side(demo: Demo, folder: Path, stores: Addresses) -> Iterator[RealSide]:
     """Every adapter registered at the demo's realm; removed from it afterwards."""
     with ExitStack() as stack:
-        sites = {name: stack.enter_context(_listening(name, _settings(demo, name, folder))) for name in APPLICATIONS}
-        files = [write_window(demo.folder.state, _window(site)) for site in sites.values()]
-        try:
-            demo.apply()
+        sites = {
+            name: stack.enter_context(
+                _listening(name, window_settings(demo, name, folder, _store(name, folder, stores)))
+            )
+            for name in SITES
+        }
+        windows = [window_at(site.party.settings, site.port) for site in sites.values()]
+        with registered(demo, windows):
             yield RealSide(demo, sites)
-        finally:
-            for file in files:
-                file.unlink()
-            demo.apply()
 
 
-def _settings(demo: Demo, adapter: str, folder: Path) -> Settings:
-    name = f"rp-{adapter}"
+@contextmanager
+def registered(demo: Demo, windows: Sequence[Window]) -> Iterator[None]:
+    """The windows are clients of the demo's realm, and are removed from it afterwards."""
+    files = [write_window(demo.folder.state, window) for window in windows]
+    try:
+        demo.apply()
+        yield
+    finally:
+        for file in files:
+            file.unlink()
+        demo.apply()
+
+
+def _store(name: str, folder: Path, stores: Addresses) -> str:
+    kind = SITES[name][1]
+    return {"memory": "memory:", "sqlite": f"sqlite:{folder / name}.sqlite", **stores}[kind]
+
+
+def window_settings(demo: Demo, site: str, folder: Path, store: str) -> Settings:
+    """Settings of a window of the demo's realm."""
+    name = f"rp-{site}"
     return Settings(
         issuer=demo.settings.keycloak.issuer,
         client_id=name,
         base_url=demo.addresses.url(name),
         key_file=folder / f"{name}.pem",
-        store="memory:",
+        store=store,
         ca_file=demo.pki.tls_ca,
     )
 
 
-def _window(site: Site) -> Window:
-    settings, inside = site.party.settings, f"http://127.0.0.1:{site.port}/oidc"
+def window_at(settings: Settings, port: int, attributes: tuple[str, ...] = ()) -> Window:
+    """The registration of a window that listens on `port` of 127.0.0.1."""
+    inside = f"http://127.0.0.1:{port}/oidc"
     return Window(
         id=settings.client_id,
         sector=settings.client_id,
-        name=dict.fromkeys(("zh-Hans", "zh-Hant", "en", "pt"), site.adapter),
+        name=dict.fromkeys(("zh-Hans", "zh-Hant", "en", "pt"), settings.client_id),
         base_url=settings.base_url,
         redirect_uris=(settings.redirect_uri,),
         post_logout_redirect_uris=(settings.signed_out_uri,),
         backchannel_logout_url=f"{inside}/backchannel-logout",
         jwks_url=f"{inside}/jwks.json",
+        attributes=attributes,
     )
 
 
 @contextmanager
-def _listening(adapter: str, settings: Settings) -> Iterator[Site]:
+def _listening(name: str, settings: Settings) -> Iterator[Site]:
     party = RelyingParty(settings)
-    with APPLICATIONS[adapter](party) as app:
+    with APPLICATIONS[SITES[name][0]](party) as app:
         server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
         thread = threading.Thread(target=_serve, args=(server,), daemon=True)
         thread.start()
         try:
-            yield Site(adapter, party, server.port)
+            yield Site(name, party, server.port)
         finally:
             server.shutdown()
             thread.join()

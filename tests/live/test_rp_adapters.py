@@ -1,4 +1,4 @@
-"""Every adapter at the real Keycloak with the real bridge, and at the fake provider: both pass the same contract."""
+"""Every adapter, on every store, at the real Keycloak with the real bridge, and at the fake provider: one contract."""
 
 from __future__ import annotations
 
@@ -8,32 +8,42 @@ from collections.abc import Iterator
 import pytest
 
 from demo.stack import Demo
-from tests.live.rp_sites import ZHANG, Side, Site, fake_side, real_side
-from tests.unit.rp.applications import APPLICATIONS
+from tests.live.rp_sites import SITES, ZHANG, Side, Site, fake_side, real_side
+from tests.parts.postgres import Cluster
+from tests.parts.redis import redis_server
 
 pytestmark = pytest.mark.live
 DEEP = "/matters/7?q=1&from=letter"
-_NAMES = list(APPLICATIONS)
+_NAMES = list(SITES)
 NEXT = dict(zip(_NAMES, (*_NAMES[1:], _NAMES[0]), strict=True))
 
 
+@pytest.fixture(scope="module", name="stores")
+def _stores(cluster: Cluster) -> Iterator[dict[str, str]]:
+    """A real Redis and a real PostgreSQL, which all windows share."""
+    with redis_server() as redis, cluster.database("rp_live") as database:
+        yield {"redis": redis.url, "postgresql": database}
+
+
 @pytest.fixture(scope="module", name="side", params=["keycloak", "fake"])
-def _side(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
-    """Both providers in turn, each with all adapters."""
+def _side(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, stores: dict[str, str]
+) -> Iterator[Side]:
+    """Both providers in turn, each with all adapters and stores."""
     folder = tmp_path_factory.mktemp(f"adapters-{request.param}")
     if request.param == "fake":
-        with fake_side(folder) as fake:
+        with fake_side(folder, stores) as fake:
             yield fake
         return
     demo: Demo = request.getfixturevalue("demo")
-    with real_side(demo, folder) as real:
+    with real_side(demo, folder, stores) as real:
         yield real
 
 
-@pytest.mark.parametrize("adapter", APPLICATIONS)
-def test_in_known_and_out(side: Side, adapter: str) -> None:
+@pytest.mark.parametrize("name", SITES)
+def test_in_known_and_out(side: Side, name: str) -> None:
     """Deep link kept, level and subject told, known at the next adapter without a page, signed out once: at both."""
-    site, other = side.sites[adapter], side.sites[NEXT[adapter]]
+    site, other = side.sites[name], side.sites[NEXT[name]]
     browser = side.browser()
     assert browser.get(site.url("/")).text == "nobody"
     page = side.enter(browser, site.url(DEEP))
@@ -65,10 +75,10 @@ def _sid(site: Site, cookie: str) -> str:
     return session.sid
 
 
-@pytest.mark.parametrize("adapter", APPLICATIONS)
-def test_what_lets_nobody_in_or_out(side: Side, adapter: str) -> None:
+@pytest.mark.parametrize("name", SITES)
+def test_what_lets_nobody_in_or_out(side: Side, name: str) -> None:
     """Another's answer signs nobody in; a forged logout token and another window's cookie change nothing."""
-    site, other = side.sites[adapter], side.sites[NEXT[adapter]]
+    site, other = side.sites[name], side.sites[NEXT[name]]
     thief, browser = side.browser(), side.browser()
     browser.stop_at = site.party.settings.redirect_uri
     answer = side.enter(browser, site.url(DEEP))
