@@ -17,6 +17,7 @@ from ca_bridge.errors import ConfigError, CrosshallError
 from ca_bridge.provider import logs
 from ca_bridge.types import utc_now
 from crosshall.options import moment
+from crosshall.release import app as release_app
 from nodes.admission import groups
 from nodes.carry import export as write_disk
 from nodes.carry import verify as check
@@ -27,6 +28,7 @@ from nodes.token_key import find_key, make_key, open_token
 from nodes.transport import open_source
 
 app = typer.Typer(no_args_is_help=True)
+app.add_typer(release_app, name="release")
 
 Home = Annotated[Path, typer.Option("--home", help="The province's federation folder.")]
 DEFAULT_HOME = Path("federation")

@@ -86,6 +86,16 @@ def set_stage(bundle: Path, name: str, stage: Stage, now: datetime) -> None:
     _change(bundle, lambda roster: _with(roster, _row(roster, name).model_copy(update={"stage": stage})), now)
 
 
+def set_floor(bundle: Path, floor: str, now: datetime) -> None:
+    """Software below `floor` is red. Raises PathError `trust.roster` for what is no version."""
+
+    def change(roster: Roster) -> Roster:
+        table = {**roster.model_dump(mode="json"), "software": {"floor": floor}}
+        return parse_roster(json.dumps(table).encode())
+
+    _change(bundle, change, now)
+
+
 def next_epoch(bundle: Path, name: str, now: datetime) -> int:
     """The node's person key is of the next epoch from now on; returns it. Raises FederationError `node.unknown`."""
     epoch = _row(read_roster(bundle), name).epoch + 1
