@@ -13,6 +13,8 @@ from ca_bridge.errors import FederationError
 from ca_bridge.trust.bundle import read_bundle, write_bundle_manifest
 from crosshall.federation import app
 from nodes import release
+from nodes.bundle import materialise
+from tests.unit.nodes.world import World
 from tests.unit.verdict.conftest import NOW
 from tests.unit.web.federation import CITY, OTHER, PROVINCE, new_key, roster_of
 
@@ -184,3 +186,20 @@ def test_the_commands(bundle: Path):
     refused = run.invoke(app, ["release", "check", "999.0", *package, "--node", CITY, *at])
     assert isinstance(refused.exception, FederationError)
     assert refused.exception.code == "node.package"
+
+
+def test_a_release_arrives_signed(world: World, tmp_path: Path):
+    """Not before enough holders have signed; then the node reads what the province named, by its own bundle."""
+    package = tmp_path / "package"
+    package.write_bytes(PACKAGE)
+    made = release.add(world.source, "0.3.0", package, "0.2.0", NOW)
+    drafts = world.publisher.publish(world.source)
+    assert drafts
+    node = world.node("a")
+    for step in ("unsigned", "signed"):
+        if step == "signed":
+            world.sign()
+        node.update()
+        materialise(node.client.trusted(world.clock.now), node.client.folder, tmp_path / step, CITY)
+    assert release.read_releases(tmp_path / "unsigned").releases == ()
+    assert release.read_releases(tmp_path / "signed").find("0.3.0") == made
