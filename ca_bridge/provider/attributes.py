@@ -17,6 +17,9 @@ from ca_bridge.provider.watcher import still_good
 from ca_bridge.registry import Window, find_window
 from ca_bridge.types import Capacity, Identity, Session
 
+_CONFIRMED = frozenset(("jkt", "kc-jkt-type"))
+"""Members of `cnf` as Keycloak 26.7 writes it for DPoP; one that is not known may be a condition of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -71,8 +74,8 @@ def _check_possession(services: Services, shown: Shown, claims: dict[str, Any], 
             raise ProviderError("provider.dpop", "sent as bound to a key, and it is not")
         return
     cnf = claims.get("cnf")
-    jkt = cnf.get("jkt") if isinstance(cnf, dict) and set(cnf) == {"jkt"} else None
-    if not isinstance(jkt, str) or claims["typ"] != "DPoP":  # bound otherwise, to a certificate say: not checked here
+    jkt = cnf.get("jkt") if isinstance(cnf, dict) and set(cnf) <= _CONFIRMED else None
+    if not isinstance(jkt, str):  # bound otherwise, to a certificate say: not checked here
         raise ProviderError("provider.dpop", "bound in a way that is not taken here")
     if scheme != "dpop":
         raise ProviderError("provider.dpop", "bound to a key, and sent without a proof")
