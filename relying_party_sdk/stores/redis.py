@@ -1,6 +1,6 @@
 """A store in Redis or Valkey (`crosshall-rp[redis]`), shared by all machines; what must be atomic is a script there.
 
-Every key has one hash tag, so that a cluster keeps them together, and a time to live, so that nothing stays behind.
+Every key has one hash tag, so that a cluster's proxy keeps them together, and a time to live.
 The clock that decides is the caller's; the server's only tidies up, `_MARGIN` seconds later.
 """
 
@@ -106,7 +106,7 @@ class RedisStore:
         try:
             value, expires = self._redis.hmget(_record(kind, key), "value", "expires")
         except redis.RedisError as error:
-            raise StoreError("rp.store", type(error).__name__) from error
+            raise _fault(error) from error
         found: bytes | None = value if expires is not None and float(expires) > self._clock() else None
         return found
 
@@ -125,7 +125,7 @@ class RedisStore:
         try:
             names = self._redis.zrangebyscore(_tags(kind) + tag, f"({self._clock()!r}", "+inf")
         except redis.RedisError as error:
-            raise StoreError("rp.store", type(error).__name__) from error
+            raise _fault(error) from error
         return [name.decode() for name in names]
 
     def lock(self, name: str, seconds: float) -> int | None:
@@ -151,7 +151,7 @@ class RedisStore:
         try:
             return self._scripts[name](keys, exact)
         except redis.RedisError as error:
-            raise StoreError("rp.store", type(error).__name__) from error
+            raise _fault(error) from error
 
 
 def connect(address: str) -> redis.Redis:
@@ -165,6 +165,13 @@ def connect(address: str) -> redis.Redis:
         )
     except (ValueError, TypeError, redis.RedisError) as error:
         raise SettingsError("rp.settings", f"store: {type(error).__name__}") from error
+
+
+def _fault(error: redis.RedisError) -> StoreError:
+    """What the operator reads; a cluster is not followed: all keys would lie on one of its nodes."""
+    if isinstance(error, (redis.exceptions.MovedError, redis.exceptions.AskError, redis.exceptions.ClusterDownError)):
+        return StoreError("rp.store", "a node of a cluster: name a server of its own, or the primary behind Sentinel")
+    return StoreError("rp.store", type(error).__name__)
 
 
 def _record(kind: str, key: str) -> str:
