@@ -1,6 +1,7 @@
 """`crosshall backup` and `restore`: everything a node must keep, in one encrypted file.
 
-What is kept: the settings file, `state/` (keys, windows, the database) and `bundle/`. Keycloak's database is not:
+What is kept: the settings file, `state/` (keys, windows, the database), `bundle/` and `federation/` (what is published,
+its drafts, the province's online keys). Keycloak's database is not:
 the realm is rebuilt from code, and what windows know people by does not depend on it (design §5). The archive is a
 tar, encrypted in chunks by AES-256-GCM under a key from the passphrase (scrypt); a cut, reordered or changed file is
 refused whole.
@@ -27,7 +28,10 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from ca_bridge.errors import ConfigError
 from ca_bridge.settings import Settings, load_settings
+from ca_bridge.types import utc_now
+from crosshall.agents import HOME
 from crosshall.options import DEFAULT_SETTINGS, SettingsFile
+from nodes.publish import Publisher
 
 MAGIC = b"crosshall-backup-1\n"
 CHUNK = 1 << 20
@@ -60,6 +64,7 @@ def backup(settings_file: Path, to: Path, passphrase: bytes) -> None:
                 tar.add(settings_file, "node.toml")
                 tar.add(settings.node.bundle, "bundle")
                 tar.add(settings.node.state, "state", filter=_without_database)
+                _add_federation(tar, settings_file.parent / HOME)
                 _add_database(tar, settings, Path(folder))
             target.finish()
         sealed.replace(to)
@@ -83,8 +88,9 @@ def restore(source: Path, into: Path, passphrase: bytes) -> None:
                 _unpack(tar, fresh)
         except (tarfile.TarError, EOFError, OSError) as error:
             raise ConfigError("config.backup_unreadable", str(error)) from error
-        for secret in (fresh / "state" / "keys").rglob("*"):
-            secret.chmod(0o700 if secret.is_dir() else 0o600)
+        for keys in (fresh / "state" / "keys", fresh / HOME / "keys"):
+            for secret in keys.rglob("*"):
+                secret.chmod(0o700 if secret.is_dir() else 0o600)
         if into.exists():
             into.rmdir()
         shutil.move(fresh, into)
@@ -109,6 +115,13 @@ def _unpack(tar: tarfile.TarFile, into: Path) -> None:
 
 def _without_database(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return None if ".sqlite" in Path(member.name).name else member
+
+
+def _add_federation(tar: tarfile.TarFile, home: Path) -> None:
+    """The federation's home as it is between two of its changes; a node's mirror likewise."""
+    if home.is_dir():
+        with Publisher(home, utc_now).alone():
+            tar.add(home, HOME, filter=lambda member: None if member.name.endswith(".lock") else member)
 
 
 def _add_database(tar: tarfile.TarFile, settings: Settings, folder: Path) -> None:

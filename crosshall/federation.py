@@ -19,6 +19,7 @@ from ca_bridge.types import utc_now
 from crosshall.options import moment
 from crosshall.release import app as release_app
 from nodes.admission import groups
+from nodes.carry import catch_up
 from nodes.carry import export as write_disk
 from nodes.carry import verify as check
 from nodes.drafts import sign_draft, summary
@@ -249,6 +250,19 @@ def export(into: Path, home: Home = DEFAULT_HOME) -> None:
     publisher = Publisher(home, utc_now)
     trusted = write_disk(publisher.repository.folder, publisher.first_root(), into, publisher.domain)
     typer.echo(f"written: version {trusted.version}, issued {trusted.issued.isoformat()}")
+
+
+@app.command()
+def recover(
+    source: Annotated[str, typer.Argument(help="Folder of a node's mirror, or its address.")],
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """After a restore: take what was published since the backup from a node's mirror, checked by our first root."""
+    publisher = Publisher(home, utc_now)
+    with publisher.alone():
+        address = source if ":" in source else f"file:{Path(source).resolve()}"
+        trusted = catch_up(address, publisher.repository, publisher.first_root(), publisher.domain)
+    typer.echo(f"caught up: version {trusted.version}, issued {trusted.issued.isoformat()}")
 
 
 @app.command()

@@ -253,6 +253,15 @@ def remove(name: str, home: Home = DEFAULT_HOME, settings: SettingsFile = DEFAUL
 
 
 @app.command()
+def epoch(name: str, home: Home = DEFAULT_HOME, settings: SettingsFile = DEFAULT_SETTINGS) -> None:
+    """At the province: give a node the next person key; it takes it by a new request, admission and join."""
+    node = load_settings(settings)
+    number = roster.next_epoch(node.node.bundle, name, utc_now())
+    typer.echo(f"{name}: epoch {number}; on the node, once admitted: crosshall node join --replace-person-key")
+    _drafts([*Publisher(home, utc_now).publish(node.node.bundle)])
+
+
+@app.command()
 def leave(settings: SettingsFile = DEFAULT_SETTINGS) -> None:
     """On the node: stop taking trust from the federation; nobody can sign in here until it joins again.
 

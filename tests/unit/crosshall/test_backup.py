@@ -141,3 +141,17 @@ def test_no_archive_in_clear_even_for_a_moment(node: Path, tmp_path: Path, monke
     monkeypatch.setattr(Path, "replace", spy)
     backup(node / "node.toml", tmp_path / "b", PASSPHRASE)
     assert in_clear == []
+
+
+def test_the_federation_comes_back_with_its_keys_private(node: Path, tmp_path: Path) -> None:
+    """What a lost province machine published, and its online keys, are in the backup; locks are not."""
+    (node / "federation/keys").mkdir(parents=True)
+    (node / "federation/public/metadata").mkdir(parents=True)
+    (node / "federation/keys/timestamp-1.pem").write_bytes(b"key")
+    (node / "federation/public/metadata/1.root.json").write_bytes(b"{}")
+    backup(node / "node.toml", tmp_path / "b", PASSPHRASE)
+    restore(tmp_path / "b", tmp_path / "again", PASSPHRASE)
+    home = tmp_path / "again/federation"
+    assert (home / "keys/timestamp-1.pem").stat().st_mode & 0o777 == 0o600
+    assert (home / "public/metadata/1.root.json").read_bytes() == b"{}"
+    assert not list(home.glob("*.lock"))

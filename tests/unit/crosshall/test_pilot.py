@@ -154,3 +154,20 @@ def test_the_status_page(settings: Path, tmp_path: Path):
     assert "node.silent" in (tmp_path / "page.html").read_text()
     table = json.loads(run(settings, "list", "--json")[1])
     assert table["red"] == 2
+
+
+def test_the_next_epoch_is_in_the_roster_of_that_node_alone(settings: Path) -> None:
+    """`node epoch`: the province counts one up; who must sign it is told as for every change, or why it cannot be."""
+    with pytest.raises(CrosshallError):  # no federation lives here: what is told comes from the publisher
+        run(settings, "epoch", CITY, "--home", str(settings.parent / "federation"))
+    rows = read_roster(settings.parent / "bundle")
+    assert {row.name: row.epoch for row in rows.nodes if row.epoch != 1} == {CITY: 2}
+
+
+@pytest.mark.parametrize("name", ["gd/nobody", PROVINCE])
+def test_no_epoch_for_who_is_no_node_below(settings: Path, name: str) -> None:
+    """An unknown name, and the province itself, change nothing."""
+    with pytest.raises(CrosshallError) as caught:
+        run(settings, "epoch", name, "--home", str(settings.parent / "federation"))
+    assert caught.value.code == "node.unknown"
+    assert all(row.epoch == 1 for row in read_roster(settings.parent / "bundle").nodes)
