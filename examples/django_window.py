@@ -53,7 +53,8 @@ FORM = """<h1>绑定原账号</h1><p class="lead">第一次使用统一登录：
 <input id="password" name="password" type="password" autocomplete="current-password" required>
 <button>绑定</button></form>"""
 CASES = """<h1>我的档案</h1><p class="lead">原账号：<strong data-account="{0}">{0}</strong></p>
-<section><dl><div><dt>本次登录的等级</dt><dd>{1}</dd></div><div><dt>线路</dt><dd>{2}</dd></div></dl></section>"""
+<section><dl><div><dt>本次登录的等级</dt><dd>{1}</dd></div><div><dt>与省中心的连接</dt><dd>{2}</dd></div></dl></section>"""
+LINE = {"fresh": "正常", "near": "刚中断", "day": "中断一天内", "days": "中断数日"}
 STYLE = Path(__file__).parent / "window" / "static" / "window.css"
 
 
@@ -68,7 +69,7 @@ def cases(request: HttpRequest) -> Any:
     if link is None:
         return page(request, mark_safe(FORM))  # noqa: S308 - ours, as it stands
     user, person = User.objects.get(username=link.account), request.crosshall.person
-    return page(request, format_html(CASES, user.get_username(), person.level, person.rung))
+    return page(request, format_html(CASES, user.get_username(), person.level, LINE.get(person.rung, person.rung)))
 
 
 @require_POST
