@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tuf.api.metadata import Snapshot, Targets, Timestamp
+from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
 from ca_bridge.errors import FederationError
 from nodes import roles
 from nodes.held import Folder, Held, targets_of
-from nodes.metadata import CUT_OFF, SUSPENDED, issued_of, names_in
+from nodes.metadata import CUT_OFF, SUSPENDED, issued_of, names_in, time_text
 
 EXPIRED = "federation.expired"
 SUSPENDED_CODE = "federation.suspended"
@@ -65,10 +65,11 @@ def view(folder: Folder, held: Held, now: datetime) -> Trusted:
     snapshot = folder.metadata(held.snapshot, roles.SNAPSHOT, Snapshot).signed
     stamp = folder.metadata(held.timestamp, roles.TIMESTAMP, Timestamp).signed if held.timestamp else None
     targets, status = targets_of(folder, held, roles.TARGETS), targets_of(folder, held, roles.STATUS)
-    failing = dict(held.failing)
-    for role in held.roles:
-        if held.expires(role) <= now:
-            failing.setdefault(role, EXPIRED)
+    root = folder.metadata(held.root, roles.ROOT, Root).signed
+    ends = {roles.ROOT: root.expires, **{role: held.expires(role) for role in held.roles}}
+    if stamp is not None:
+        ends[roles.TIMESTAMP] = stamp.expires
+    failing = {**{role: EXPIRED for role, end in ends.items() if end <= now}, **held.failing}
     lanes = {role: [folder.metadata(r.sha256, role, Targets).signed for r in refs] for role, refs in held.lane.items()}
     files = [*_refs(targets), *_refs(status)]
     suspended = any(roles.BORDER in names_in(s, SUSPENDED) for s in (status, *lanes.get(roles.STATUS, ())))
@@ -91,7 +92,7 @@ def view(folder: Folder, held: Held, now: datetime) -> Trusted:
         refusals,
         {role: ref.version for role, ref in held.roles.items()},
         failing,
-        {role: ref.expires for role, ref in held.roles.items()},
+        {role: time_text(end) for role, end in ends.items()},
         () if in_force else tuple(border),
     )
 

@@ -9,7 +9,7 @@ import copy
 import json
 import shutil
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -95,6 +95,16 @@ def test_freeze(scene: Scene, days: int) -> None:
     assert caught.value.code == "federation.expired"
     assert scene.node.client.issued() == issued
     assert scene.node.state() == before
+
+
+@pytest.mark.parametrize(("role", "days"), [("root", 365), ("targets", 97), ("snapshot", 14), ("timestamp", 8)])
+def test_every_top_role_that_expired_is_told(scene: Scene, role: str, days: int) -> None:
+    """What is in force says when each top role ends, and that it has ended: health is red by it, root and time too."""
+    scene.node.update()
+    end = datetime.fromisoformat(scene.node.client.trusted(NOW).expires[role])
+    assert NOW < end <= NOW + timedelta(days=days, hours=1)  # the world signed some minutes later
+    assert role not in scene.node.client.trusted(end - timedelta(seconds=1)).failing
+    assert scene.node.client.trusted(end).failing[role] == "federation.expired"
 
 
 def test_hidden_root_is_a_freeze(scene: Scene) -> None:
