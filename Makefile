@@ -40,9 +40,9 @@ deep:           ## 10,000 generated chains and leaves, 10^6 executions of each f
 	@$(PYTHON) scripts/setup.py test
 	@$(BIN)/uv pip install -q --require-hashes -r requirements/deep.lock && nice $(BIN)/python -m tests.deep $(K)
 
-chaos:          ## faults injected into a running federation, judged from outside; writes docs/chaos.md (K=word a part, without report)
+chaos:          ## faults injected into a running federation, judged from outside; writes docs/chaos.md (K=word a part: renews its rows)
 	@$(PYTHON) scripts/setup.py chaos
-	@$(BIN)/python -m tests.nodes.chaos $(if $(K),"$(K)",--report docs/chaos.md)
+	@$(BIN)/python -m tests.nodes.chaos $(if $(K),"$(K)") --report docs/chaos.md
 
 fresh:          ## the README's commands in a bare Debian 12 root: the honest test of set-up
 	@$(PYTHON) scripts/fresh.py

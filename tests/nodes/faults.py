@@ -28,6 +28,10 @@ class Fault:
     knows: bool = False
     seconds: float = 12.0
     """How long it lasts."""
+    red: str = ""
+    """What `/health` of Foshan must say while it lasts, and be red."""
+    refusal: str = ""
+    """With what a good certificate must be refused at the end of it: closed, not open."""
 
 
 def pids(country: Country, place: Place, *words: str) -> list[int]:
