@@ -17,7 +17,7 @@ import tomli_w
 
 from ca_bridge.errors import CrosshallError, FederationError
 from ca_bridge.files import write_atomically
-from ca_bridge.trust.bundle import MANIFEST, Bundle, manifest_of, parse_bundle
+from ca_bridge.trust.bundle import MANIFEST, Bundle, coming, manifest_of, parse_bundle
 from ca_bridge.trust.model import load_table
 from ca_bridge.trust.profile import Profile, parse_profile
 from ca_bridge.trust.rules import parse_denials
@@ -74,26 +74,42 @@ def materialise(trusted: Trusted, folder: Folder, bundle: Path, own: str) -> Wri
 
 
 def write(composed: Composed, bundle: Path) -> Written:
-    """Write what differs, then the manifest, then remove what is not listed."""
-    changed = False
-    for path, data in composed.files.items():
+    """Write what differs, then the manifest, then remove what is not listed.
+
+    Stopped at any moment, the folder reads as the old bundle or the new one: the new one lies aside until it is whole.
+    """
+    hashes = {path: hashlib.sha256(data).hexdigest() for path, data in composed.files.items()}
+    differing = {path: data for path, data in composed.files.items() if not _same(bundle / path, data)}
+    new = not _same(bundle / MANIFEST, composed.manifest)
+    if differing or new:
+        for path, data in differing.items():
+            write_atomically(bundle / coming(hashes[path]), data)
+        write_atomically(bundle / coming(MANIFEST), composed.manifest)
+    for path in differing:
         place = bundle / path
-        if not _same(place, data):
-            changed = True
-            place.parent.mkdir(parents=True, exist_ok=True)
-            aside = place.with_name(f".{place.name}.new")
-            aside.write_bytes(data)
-            aside.replace(place)
-    listed = set(composed.files)
-    surplus = [p for p in bundle.rglob("*") if (p.is_file() or p.is_symlink()) and p.name != MANIFEST]
-    for found in surplus:
-        if found.is_symlink() or found.relative_to(bundle).as_posix() not in listed:
-            changed = True
-            found.unlink()
-    if not _same(bundle / MANIFEST, composed.manifest):
-        changed = True
+        place.parent.mkdir(parents=True, exist_ok=True)
+        aside = place.with_name(f".{place.name}.new")
+        aside.unlink(missing_ok=True)
+        aside.hardlink_to(bundle / coming(hashes[path]))
+        aside.replace(place)
+    gone = _surplus(bundle, composed.files)
+    if new:
         write_atomically(bundle / MANIFEST, composed.manifest)
+    for found in sorted(bundle.glob(coming("*")), key=lambda each: each.name != coming(MANIFEST)):
+        found.unlink()
+    changed = bool(differing) or new or gone
     return Written(changed, hashlib.sha256(composed.manifest).hexdigest(), composed.failing)
+
+
+def _surplus(bundle: Path, listed: Mapping[str, bytes]) -> bool:
+    """Remove what is not listed; True when there was something."""
+    gone = False
+    for found in [p for p in bundle.rglob("*") if (p.is_file() or p.is_symlink()) and p.name != MANIFEST]:
+        aside = found.parent == bundle and found.match(coming("*"))
+        if found.is_symlink() or (not aside and found.relative_to(bundle).as_posix() not in listed):
+            gone = True
+            found.unlink()
+    return gone
 
 
 def _build(

@@ -90,11 +90,19 @@ def read_bundle(folder: Path, known: Bundle | None = None) -> Bundle:
             bundle = _assemble(manifest, _checked_files(folder, manifest), {} if known is None else known.parsed)
         except CrosshallError:
             # A publisher may have replaced files between our two looks; an unchanged manifest means the fault is real.
-            if _read(folder / MANIFEST, MAX_MANIFEST_OCTETS) == manifest:
+            if _read(folder / MANIFEST, MAX_MANIFEST_OCTETS) != manifest:
+                continue
+            newer = _coming(folder, manifest)
+            if newer is None:
                 raise
-            continue
+            return newer
         return bundle
     raise PathError("trust.bundle", "the bundle changes faster than it can be read")
+
+
+def coming(name: str) -> str:
+    """Where a bundle that replaces another keeps its manifest, and a file by its SHA-256, until all is in place."""
+    return f".{name}.coming"
 
 
 def parse_bundle(manifest: bytes, files: Mapping[str, bytes]) -> Bundle:
@@ -128,6 +136,31 @@ def refresh_manifest(folder: Path, issued: datetime) -> None:
     write_bundle_manifest(folder, None, issued)
 
 
+def _coming(folder: Path, manifest: bytes) -> Bundle | None:
+    """The bundle whose writer was stopped between its files: all of it is at hand, in place or aside. Else None."""
+    try:
+        newer = _read(folder / coming(MANIFEST), MAX_MANIFEST_OCTETS)
+        if _manifest(newer).version < _manifest(manifest).version:
+            return None
+        return _assemble(newer, {path: _either(folder, path, sha) for path, sha in _manifest(newer).files.items()})
+    except CrosshallError:
+        return None
+
+
+def _either(folder: Path, path: str, wanted: str) -> bytes:
+    """The file with that SHA-256, from its place or from aside."""
+    for place in (folder / path, folder / coming(wanted)):
+        if place.is_file() and not place.is_symlink():
+            data = _read(place, _limit(path))
+            if hashlib.sha256(data).hexdigest() == wanted:
+                return data
+    raise PathError("trust.bundle", f"{path} is not the file that is listed")
+
+
+def _limit(path: str) -> int:
+    return MAX_CRL_OCTETS if path.startswith("crls/") else MAX_FILE_OCTETS
+
+
 def _checked_files(folder: Path, manifest: bytes) -> dict[str, bytes]:
     listed = _manifest(manifest).files
     present = set(_present(folder))
@@ -136,7 +169,7 @@ def _checked_files(folder: Path, manifest: bytes) -> dict[str, bytes]:
         raise PathError("trust.bundle", f"files and list differ: {', '.join(odd[:5])}")
     files = {}
     for path, wanted in listed.items():
-        data = _read(folder / path, MAX_CRL_OCTETS if path.startswith("crls/") else MAX_FILE_OCTETS)
+        data = _read(folder / path, _limit(path))
         if hashlib.sha256(data).hexdigest() != wanted:
             raise PathError("trust.bundle", f"{path} is not the file that is listed")
         files[path] = data

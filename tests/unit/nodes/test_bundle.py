@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ca_bridge.errors import FederationError
-from ca_bridge.trust.bundle import read_bundle
+from ca_bridge.errors import FederationError, PathError
+from ca_bridge.trust.bundle import MANIFEST, coming, read_bundle
 from nodes.bundle import materialise
 from nodes.drafts import sign_draft
 from nodes.transport import FileSource
@@ -99,3 +99,69 @@ def test_a_bundle_with_an_error_is_not_drafted(world: World) -> None:
     with pytest.raises(FederationError) as caught:
         world.publisher.publish(world.source)
     assert caught.value.code == "federation.bundle"
+
+
+class _StoppedError(Exception):
+    """In a test: the writer was killed here."""
+
+
+def test_a_writer_that_stops_at_any_step_leaves_a_whole_bundle(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before its n-th change of the folder, for every n: the old bundle or the new one is read."""
+    node, place = world.node("a"), tmp_path / "bundle"
+    node.update()
+    old = materialise(node.client.trusted(NOW), node.client.folder, place, "gd/guangzhou").hash
+    whole = files(place)
+    crls = world.publisher.online.status_files()
+    world.publisher.status(
+        {**crls, "denials/more.toml": deny({"domain": "mo/x"}), "denials/two.toml": deny({"domain": "mo/y"})}
+    )
+    world.publisher.suspend_border(suspended=True)  # some files come, some go
+    node.update()
+    trusted = node.client.trusted(NOW)
+    read, steps, real = [], 0, {name: getattr(Path, name) for name in ("replace", "unlink", "hardlink_to")}
+    while True:
+        for path in [p for p in place.rglob("*") if p.is_file()]:
+            real["unlink"](path)
+        for path, data in whole.items():
+            (place / path).write_bytes(data)
+        left = [steps]
+
+        def counted(name: str, left: list[int] = left) -> object:
+            def step(*args: object, **how: object) -> object:
+                if not left[0]:
+                    raise _StoppedError
+                left[0] -= 1
+                return real[name](*args, **how)
+
+            return step
+
+        with monkeypatch.context() as patched:
+            for name in real:
+                patched.setattr(Path, name, counted(name))
+            try:
+                new = materialise(trusted, node.client.folder, place, "gd/guangzhou").hash
+            except _StoppedError:
+                new = ""
+        read.append(read_bundle(place).hash)
+        if new:
+            break
+        steps += 1
+    assert steps > 10
+    assert set(read) == {old, new}
+    assert read == sorted(read, key=lambda each: each == new)  # never back to the old one
+
+
+def test_what_lies_aside_is_believed_only_when_it_is_whole(world: World, tmp_path: Path) -> None:
+    """A damaged bundle with a manifest aside whose files are not all there is refused, as is an older one."""
+    node, place = world.node("a"), tmp_path / "bundle"
+    node.update()
+    materialise(node.client.trusted(NOW), node.client.folder, place, "gd/guangzhou")
+    manifest = (place / MANIFEST).read_bytes()
+    aside = place / coming(MANIFEST)
+    (place / "levels.toml").write_bytes(b"")
+    for left in (b"", b"{}", manifest, manifest.replace(b'"version": 1', b'"version": 0')):
+        aside.write_bytes(left)
+        with pytest.raises(PathError, match=r"trust\.bundle"):
+            read_bundle(place)
