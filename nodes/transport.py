@@ -69,7 +69,7 @@ def _fetch(source: Source, path: str, length: int, half: Path, deadline: float) 
     half.parent.mkdir(parents=True, exist_ok=True)
     have = half.stat().st_size if half.exists() else 0
     if have >= length:
-        half.unlink()
+        half.unlink(missing_ok=True)  # an empty file has no half
         have = 0
     with source.open(path, have, deadline) as (start, chunks), half.open("r+b" if have else "wb") as file:
         file.truncate(start)

@@ -100,6 +100,16 @@ def test_another_sources_half_does_no_harm(tmp_path: Path) -> None:
         assert len(web.paths) == 2
 
 
+def test_an_empty_file_is_fetched_as_any_other(tmp_path: Path) -> None:
+    """A city that refuses nothing any more may publish an empty table: it stops nobody's sync."""
+    half = tmp_path / "pending" / hashlib.sha256(b"").hexdigest()
+    with Web(plain(lambda _: b"")) as web:
+        for _ in range(2):
+            assert fetch(HttpSource(web.url), "file", 0, half, _soon()) == b""
+    with Web(plain(lambda _: b"x")) as web, pytest.raises(FederationError, match=r"federation\.size"):
+        fetch(HttpSource(web.url), "file", 0, half, _soon())
+
+
 def test_a_server_without_ranges_begins_anew(tmp_path: Path) -> None:
     """A server that answers 200 to a range gives the whole file, and the whole is taken."""
     half = tmp_path / NAME
