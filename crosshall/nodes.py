@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import secrets
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
@@ -17,16 +17,15 @@ from ca_bridge.settings import Settings, load_settings
 from ca_bridge.trust.bundle import read_bundle
 from ca_bridge.trust.roster import Roster, RosterNode
 from ca_bridge.types import utc_now
-from crosshall.agents import HOME, agent_of, first_sync, health, office, own_role, page_rows, sync
-from crosshall.options import DEFAULT_SETTINGS, SettingsFile, named
+from crosshall.agents import agent_of, first_sync, health, office, own_role, page_rows, sync, trusted_time
+from crosshall.options import DEFAULT_SETTINGS, Fingerprint, SettingsFile, named, text_of
 from crosshall.pilot import differences, promote, shadow_app
+from crosshall.province import admit, epoch, province, remove
 from crosshall.running import run_node
 from crosshall.sign_ins import cuts, sign_ins
-from nodes import joining, roster, status_page
-from nodes.admission import Admission, groups, make_admission, read_request, same
-from nodes.identity import make_node_keys, read_node_keys
+from nodes import joining, status_page
+from nodes.admission import Admission, read_request, same
 from nodes.keys import parse_public
-from nodes.publish import Publisher
 from nodes.report import load_report
 from nodes.roles import domain_role
 from nodes.standing import Standing, look
@@ -35,13 +34,10 @@ app = typer.Typer(no_args_is_help=True)
 app.command("sign-ins")(sign_ins)
 app.command("cuts")(cuts)
 app.command()(promote)
+for act in (admit, remove, epoch, province):
+    app.command()(act)
 app.command()(differences)
 app.add_typer(shadow_app, name="shadow")
-
-DEFAULT_HOME = Path(HOME)
-MASTER = "federation-master"
-Home = Annotated[Path, typer.Option("--home", help="The province's federation folder.")]
-Fingerprint = Annotated[str, typer.Option(help="As the other operator read it to you: eight groups of five digits.")]
 
 
 @app.command()
@@ -71,6 +67,9 @@ def request(
         list[str] | None, typer.Option(help="Where the bundle is fetched; a county names its city's.")
     ] = None,
     folder: Annotated[Path, typer.Option(help="The node's folder; made when absent.")] = Path(),
+    new_keys: Annotated[
+        bool, typer.Option("--new-keys", help="Keys in place of those here, which count until it is admitted again.")
+    ] = False,
 ) -> None:
     """Make a node's folder, keys and request, on the node itself; carry the request to the province."""
     parts = urlsplit(hall)
@@ -87,52 +86,10 @@ def request(
         management_port=management_port,
         sources=tuple(source or ()),
     )
-    made = joining.begin(folder, new, utc_now())
+    made = joining.begin(folder, new, utc_now(), new_keys=new_keys)
     typer.echo(f"request: {made}")
     typer.echo(f"fingerprint, to read aloud: {read_request(made.read_text('utf-8')).fingerprint}")
     typer.echo("next: carry the request to the province, which runs crosshall node admit")
-
-
-@app.command()
-def admit(
-    request_file: Path,
-    *,
-    fingerprint: Fingerprint,
-    out: Annotated[Path, typer.Option(help="Where the admission goes.")] = Path("admission.jws"),
-    source: Annotated[
-        list[str] | None, typer.Option(help="Where the node fetches.", show_default="this hall's /federation/")
-    ] = None,
-    home: Home = DEFAULT_HOME,
-    settings: SettingsFile = DEFAULT_SETTINGS,
-) -> None:
-    """At the province: take a node's request into roster and roles, and write the admission for its operator."""
-    node, now = load_settings(settings), utc_now()
-    asked = read_request(_text(request_file))
-    if not same(asked.fingerprint, fingerprint):
-        raise FederationError("node.fingerprint", f"of the request: {asked.fingerprint}")
-    epoch = roster.put_node(node.node.bundle, asked, now)
-    publisher = Publisher(home, utc_now)
-    drafts = [*publisher.publish(node.node.bundle)]
-    if asked.role == "city":
-        drafts.append(publisher.delegate(asked.name, [parse_public(key) for key in asked.role_keys]))
-    root = publisher.root()
-    text = make_admission(
-        read_node_keys(node.bridge.keys),
-        asked,
-        province=node.node.name,
-        master=_master(node),
-        epoch=epoch,
-        root=root,
-        sources=source or [f"{node.bridge.issuer}/federation/"],
-        now=now,
-    )
-    write_atomically(out, text.encode())
-    typer.echo(f"admitted: {asked.name} as {asked.role} of {asked.parent}, stage pilot, epoch {epoch}")
-    typer.echo(f"admission: {out}")
-    typer.echo(f"fingerprint of the root, to read aloud: {groups(root)}")
-    if asked.role == "county":
-        typer.echo(f"its refusals count when {asked.parent} has run: crosshall node delegate {request_file.name}")
-    _drafts(drafts)
 
 
 @app.command()
@@ -143,7 +100,7 @@ def delegate(
     settings: SettingsFile = DEFAULT_SETTINGS,
 ) -> None:
     """At a city: let a county below it sign refusals of its own namespace."""
-    node, asked = load_settings(settings), read_request(_text(request_file))
+    node, asked = load_settings(settings), read_request(text_of(request_file))
     if not same(asked.fingerprint, fingerprint):
         raise FederationError("node.fingerprint", f"of the request: {asked.fingerprint}")
     role = own_role(node)
@@ -170,7 +127,7 @@ def join(
         first_sync(node, found.root, sources, found.made)
         return read_bundle(node.node.bundle).roster
 
-    row = joining.join(settings, node, _text(admission), fingerprint, fetch=fetch, replace=replace_person_key)
+    row = joining.join(settings, node, text_of(admission), fingerprint, fetch=fetch, replace=replace_person_key)
     typer.echo(f"joined: {row.name}, stage {row.stage}")
     typer.echo("next: crosshall window add …, then crosshall node run")
 
@@ -188,7 +145,8 @@ def status(
             {"stage": check.stage, "check": check.name, "code": check.code, "detail": check.detail}
             for check in found.checks
         ]
-        typer.echo(json.dumps({"node": node.node.name, "stage": found.stage, "checks": rows}))
+        line = _line(node)
+        typer.echo(json.dumps({"node": node.node.name, "stage": found.stage, "checks": rows, "line": line}))
     else:
         _tell(node, found)
     if found.failing:
@@ -243,25 +201,6 @@ def list_command(
 
 
 @app.command()
-def remove(name: str, home: Home = DEFAULT_HOME, settings: SettingsFile = DEFAULT_SETTINGS) -> None:
-    """At the province: cut a node off, with all below it; everywhere within 60 seconds of the signed publication."""
-    node = load_settings(settings)
-    gone = roster.remove(node.node.bundle, name, utc_now())
-    publisher = Publisher(home, utc_now)
-    typer.echo(f"cut off: {', '.join(gone)}")
-    _drafts([*publisher.publish(node.node.bundle), publisher.cut_off(name)])
-
-
-@app.command()
-def epoch(name: str, home: Home = DEFAULT_HOME, settings: SettingsFile = DEFAULT_SETTINGS) -> None:
-    """At the province: give a node the next person key; it takes it by a new request, admission and join."""
-    node = load_settings(settings)
-    number = roster.next_epoch(node.node.bundle, name, utc_now())
-    typer.echo(f"{name}: epoch {number}; on the node, once admitted: crosshall node join --replace-person-key")
-    _drafts([*Publisher(home, utc_now).publish(node.node.bundle)])
-
-
-@app.command()
 def leave(settings: SettingsFile = DEFAULT_SETTINGS) -> None:
     """On the node: stop taking trust from the federation; nobody can sign in here until it joins again.
 
@@ -270,31 +209,6 @@ def leave(settings: SettingsFile = DEFAULT_SETTINGS) -> None:
     node = load_settings(settings)
     joining.leave(node)
     typer.echo(f"{node.node.name} has left. Tell the province to run: crosshall node remove {node.node.name}")
-
-
-@app.command()
-def province(
-    title: Annotated[list[str], typer.Option(help="Name of the hall, or LANGUAGE=name for each language.")],
-    settings: SettingsFile = DEFAULT_SETTINGS,
-) -> None:
-    """At the province, once: its own node keys and its row in the roster; before crosshall federation publish."""
-    node = load_settings(settings)
-    if node.node.role != "province":
-        raise ConfigError("config.invalid", f"this node is a {node.node.role}")
-    keys = make_node_keys(node.bridge.keys)
-    roster.put_province(
-        node.node.bundle, keys, name=node.node.name, hall=node.bridge.issuer, title=named(title), now=utc_now()
-    )
-    _master(node)
-    typer.echo(f"{node.node.name} is in its roster")
-
-
-def _master(settings: Settings) -> bytes:
-    """K_master: made once, never leaves the province."""
-    path = settings.bridge.keys / MASTER
-    if not path.exists():
-        write_atomically(path, secrets.token_bytes(32), mode=0o600)
-    return path.read_bytes()
 
 
 def _said(settings: Settings, row: RosterNode) -> str:
@@ -307,22 +221,31 @@ def _said(settings: Settings, row: RosterNode) -> str:
     return f"{found.made} {found.version} {found.rung} {' '.join((*found.reasons, *found.failing)) or 'well'}"
 
 
-def _drafts(drafts: list[Path]) -> None:
-    for draft in dict.fromkeys(drafts):
-        typer.echo(f"to be signed: {draft}")
-    if drafts:
-        typer.echo("next: each key holder runs crosshall federation sign, then crosshall federation assemble")
+def _line(settings: Settings) -> dict[str, Any] | None:
+    """The line to the node's sources as the sync agent last found it; None where there is none to have."""
+    if not settings.sync.sources:
+        return None
+    last, time = agent_of(settings).last(), trusted_time(settings)
+    age = None if time.code else int(time.age.total_seconds())
+    return {"good": last.good, "failing": dict(last.codes), "age_seconds": age, "rung": time.rung.value}
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("config.missing", f"{path}: {type(error).__name__}") from error
+def _tell_line(line: Mapping[str, Any] | None) -> None:
+    """A cut line is no fault of the node: it is told, and fails no check."""
+    if line is None:
+        return
+    state = "no good answer yet" if not line["good"] else "whole"
+    if line["failing"]:
+        state = f"cut, last good answer {line['good'] or 'never'}"
+    age = "none" if line["age_seconds"] is None else f"{line['age_seconds']} s old"
+    typer.echo(f"  line: {state}; trust data: {age}, rung {line['rung']}")
+    for source, code in line["failing"].items():
+        typer.echo(f"      [{code}] {words(code, 'en')[0]} {source}")
 
 
 def _tell(settings: Settings, found: Standing) -> None:
     typer.echo(f"{settings.node.name} ({settings.node.role}): {found.stage or 'not installed'}")
+    _tell_line(_line(settings))
     for check in found.checks:
         typer.echo(f"  {'✗' if check.code else '✓'} {check.stage:8} {check.name}")
         if check.code:

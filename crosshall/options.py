@@ -15,6 +15,21 @@ SettingsFile = Annotated[
     typer.Option("--settings", envvar="CROSSHALL_SETTINGS", help="The node's settings file.", show_default="node.toml"),
 ]
 DEFAULT_SETTINGS = Path("node.toml")
+Fingerprint = Annotated[
+    str,
+    typer.Option(
+        prompt="Fingerprint, as it is read to you",
+        help="As the other operator reads it to you: eight groups of five digits. Asked for when absent.",
+    ),
+]
+
+
+def text_of(path: Path) -> str:
+    """A file that an operator names. Raises ConfigError `config.missing`."""
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("config.missing", f"{path}: {type(error).__name__}") from error
 
 
 def moment(text: str) -> datetime:

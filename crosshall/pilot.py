@@ -17,6 +17,7 @@ from ca_bridge.verdict.snapshot import SnapshotSource
 from crosshall.agents import HOME, shadow_of, trusted_time
 from crosshall.options import DEFAULT_SETTINGS, SettingsFile
 from nodes import corpus, roster
+from nodes.acts import whole
 from nodes.identity import read_node_keys
 from nodes.publish import Publisher
 from nodes.shadow import Shadow
@@ -141,9 +142,12 @@ def promote(
     missing = short(shadow_of(node).tally(row), node.pilot, now)
     if missing:
         raise FederationError("node.pilot_short", "; ".join(missing))
-    roster.set_stage(node.node.bundle, name, "live", now)
+    publisher = Publisher(home, utc_now)
+    with whole(publisher, node.node.bundle):
+        roster.set_stage(node.node.bundle, name, "live", now)
+        drafts = publisher.publish(node.node.bundle)
     typer.echo(f"{name} is live once this is signed and published")
-    for draft in Publisher(home, utc_now).publish(node.node.bundle):
+    for draft in drafts:
         typer.echo(f"to be signed: {draft}")
     typer.echo("next: each key holder runs crosshall federation sign, then crosshall federation assemble")
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import tomli_w
 
+from ca_bridge.crypto.between import BOX_FILE, SIGN_FILE
 from ca_bridge.errors import ConfigError, FederationError
 from ca_bridge.files import write_atomically
 from ca_bridge.settings import Settings
@@ -61,13 +62,18 @@ def settings_of(new: NewNode) -> dict[str, dict[str, Any]]:
     }
 
 
-def begin(folder: Path, new: NewNode, now: datetime) -> Path:
+def begin(folder: Path, new: NewNode, now: datetime, *, new_keys: bool = False) -> Path:
     """`node.toml`, the node's keys and its request in `folder`; what is there already is kept. Returns the request.
+
+    `new_keys`: but for its keys, for a node that was removed: the province takes none of the old ones again.
 
     Raises FederationError `node.request`; ConfigError `config.node_keys`.
     """
     keys_folder = folder / "state" / "keys"
     keys_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if new_keys:
+        for name in (SIGN_FILE, BOX_FILE, ROLE_KEY, f"{ROLE_KEY}.pub"):
+            (keys_folder / name).unlink(missing_ok=True)
     keys = make_node_keys(keys_folder)
     role_key = keys_folder / ROLE_KEY
     if not role_key.exists():

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from securesystemslib.signer import Key, Signer
-from tuf.api.metadata import Metadata, Targets
+from tuf.api.metadata import Metadata, Snapshot, Targets
 
 from ca_bridge.errors import FederationError
 from ca_bridge.types import Clock
@@ -88,6 +88,13 @@ class OwnRole:
     def _version(self) -> int:
         return max(self._repository.newest(self._role), self._repository.newest(self._role, lane=True))
 
+    def _listed(self) -> int:
+        """The version that the federation knows: of keys of before, when the node was admitted again."""
+        if not self._repository.newest(roles.SNAPSHOT):
+            return 0
+        listed = self._repository.metadata(roles.SNAPSHOT, Snapshot).signed.meta.get(f"{self._role}.json")
+        return 0 if listed is None else listed.version
+
     def _signed(self) -> Targets:
         newest = self._repository.newest(self._role, lane=True)
         if not self._version():
@@ -95,7 +102,7 @@ class OwnRole:
         return self._repository.metadata(self._role, Targets, lane=newest == self._version()).signed
 
     def _publish(self, signed: Targets) -> int:
-        signed.version = self._version() + 1
+        signed.version = max(self._version(), self._listed()) + 1
         signed.expires = self._clock().replace(microsecond=0) + roles.NODE_LIFETIME
         metadata = Metadata(signed)
         for signer in self._signers:

@@ -43,6 +43,7 @@ from nodes.metadata import (
     parse,
 )
 from nodes.online import ONLINE, Online
+from nodes.register import Register
 from nodes.repository import Repository
 from nodes.sorting import sort_bundle
 from nodes.transport import Source, Ticks
@@ -80,7 +81,7 @@ class Publisher:
     def __init__(self, home: Path, clock: Clock) -> None:
         self.home = home
         self.repository = Repository(home / "public")
-        self._drafts = home / "drafts"
+        self.drafts = home / "drafts"
         self.online = Online(self.repository, home / "keys", clock)
         self._clock = clock
         self._lock = FileLock(home / ".lock", timeout=LOCK_SECONDS)
@@ -120,11 +121,12 @@ class Publisher:
 
         Raises FederationError `federation.draft` when a federation is there already, `federation.key`.
         """
-        if self.repository.newest(roles.ROOT) or any(self._drafts.glob("*.root.json")):
+        if self.repository.newest(roles.ROOT) or any(self.drafts.glob("*.root.json")):
             raise FederationError(_CODE, "a federation lives here already")
         if not roles.is_province(domain):
             raise FederationError("federation.role", "not the domain of a province")
         write_atomically(self.home / "domain", f"{domain}\n".encode())
+        Register(self.home).begin()
         made = {role: self.online.new_key(role, kind) for role in ONLINE}
         first = Root(expires=self._expiry(roles.ROOT))
         for role, keys, threshold in (
@@ -168,6 +170,11 @@ class Publisher:
         `federation.bundle`.
         """
         parts = sort_bundle(bundle, self.domain, self._clock())
+        # first, for it can fail: nothing is drafted then
+        if self.repository.newest(roles.TARGETS):
+            self.status(parts[roles.STATUS])
+        else:
+            self.online.write(parts[roles.STATUS], suspended=False)
         drafts = []
         for role in (roles.TARGETS, roles.BORDER):
             files = {path: self.repository.put_file(path, data) for path, data in parts[role].items()}
@@ -176,10 +183,6 @@ class Publisher:
                 metadata.signed.targets = files
                 if files or role == roles.TARGETS or self.repository.newest(role):
                     drafts.append(self._draft(role, metadata))
-        if self.repository.newest(roles.TARGETS):
-            self.status(parts[roles.STATUS])
-        else:
-            self.online.write(parts[roles.STATUS], suspended=False)
         return tuple(drafts)
 
     @_alone
@@ -202,6 +205,17 @@ class Publisher:
         delegations.roles.pop(role, None)
         _drop_keys(delegations)
         _set_names(metadata.signed, CUT_OFF, sorted({*names_in(metadata.signed, CUT_OFF), role}))
+        return self._draft(roles.TARGETS, metadata)
+
+    @_alone
+    def take_back(self, domain: str) -> Path | None:
+        """A draft of targets after which the role of `domain`, once cut off, counts again; None when it does."""
+        role = roles.domain_role(domain)
+        metadata = self._working(roles.TARGETS)
+        names = names_in(metadata.signed, CUT_OFF)
+        if role not in names:
+            return None
+        _set_names(metadata.signed, CUT_OFF, [name for name in names if name != role])
         return self._draft(roles.TARGETS, metadata)
 
     @_alone
@@ -244,7 +258,7 @@ class Publisher:
                     raise FederationError(_CODE, f"{role}: no draft waits")
                 continue
             merge(draft, mine)
-            path = write_draft(self._drafts, role, draft)
+            path = write_draft(self.drafts, role, draft)
             missing = self._missing(role, draft)
             if missing:
                 waiting[role] = missing
@@ -303,7 +317,7 @@ class Publisher:
         return metadata
 
     def _waiting(self, role: str) -> Metadata[Any] | None:
-        for path in sorted(self._drafts.glob(f"*.{role}.json")):
+        for path in sorted(self.drafts.glob(f"*.{role}.json")):
             if path.name.partition(".")[2] == f"{role}.json":
                 return read_draft(path)[1]
         return None
@@ -312,8 +326,8 @@ class Publisher:
         metadata.signed.expires = self._expiry(role)
         kind: Any = Root if role == roles.ROOT else Targets
         parse(metadata.to_bytes(), role, kind)
-        self._drafts.mkdir(parents=True, exist_ok=True)
-        return write_draft(self._drafts, role, metadata)
+        self.drafts.mkdir(parents=True, exist_ok=True)
+        return write_draft(self.drafts, role, metadata)
 
     def _missing(self, role: str, draft: Metadata[Any]) -> int:
         """How many signatures a draft still wants; a root is signed by the one before too."""

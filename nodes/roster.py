@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from ca_bridge.crypto.between import NodeKeys
 from ca_bridge.errors import FederationError
@@ -18,6 +18,8 @@ from nodes.admission import NodeRequest
 from nodes.identity import public
 
 FILE = "roster.json"
+LOCK_SECONDS = 10.0
+"""How long one process waits for another."""
 
 
 def read_roster(bundle: Path) -> Roster:
@@ -49,20 +51,17 @@ def put_province(
     _change(bundle, change, now)
 
 
-def put_node(bundle: Path, request: NodeRequest, now: datetime) -> int:
-    """A node's row, stage `pilot`; returns its epoch. One that is there keeps stage, epoch and date with other keys.
+def put_node(bundle: Path, request: NodeRequest, epoch: int, now: datetime) -> None:
+    """A node's row, stage `pilot`, of `epoch`. One that is there keeps stage and date with other keys.
 
     Raises FederationError `node.parent` (the node above is not in the roster, or is none that may have nodes below).
     """
-    epoch = 1
 
     def change(roster: Roster) -> Roster:
-        nonlocal epoch
         parent = roster.find(request.parent)
         if parent is None or parent.role != {"city": "province", "county": "city"}[request.role]:
             raise FederationError("node.parent", f"{request.parent} is not in the roster as the node above")
         old = roster.find(request.name)
-        epoch = old.epoch if old is not None else 1
         row = RosterNode(
             name=request.name,
             role=request.role,  # type: ignore[arg-type]  # checked by the request
@@ -78,12 +77,11 @@ def put_node(bundle: Path, request: NodeRequest, now: datetime) -> int:
         return _with(roster, row)
 
     _change(bundle, change, now)
-    return epoch
 
 
 def set_stage(bundle: Path, name: str, stage: Stage, now: datetime) -> None:
     """The node stands at `stage`. Raises FederationError `node.unknown`."""
-    _change(bundle, lambda roster: _with(roster, _row(roster, name).model_copy(update={"stage": stage})), now)
+    _change(bundle, lambda roster: _with(roster, node_row(roster, name).model_copy(update={"stage": stage})), now)
 
 
 def set_floor(bundle: Path, floor: str, now: datetime) -> None:
@@ -96,28 +94,29 @@ def set_floor(bundle: Path, floor: str, now: datetime) -> None:
     _change(bundle, change, now)
 
 
-def next_epoch(bundle: Path, name: str, now: datetime) -> int:
-    """The node's person key is of the next epoch from now on; returns it. Raises FederationError `node.unknown`."""
-    epoch = _row(read_roster(bundle), name).epoch + 1
-    _change(bundle, lambda roster: _with(roster, _row(roster, name).model_copy(update={"epoch": epoch})), now)
-    return epoch
+def set_epoch(bundle: Path, name: str, epoch: int, now: datetime) -> None:
+    """The node's person key is of `epoch` from now on. Raises FederationError `node.unknown`."""
+    _change(bundle, lambda roster: _with(roster, node_row(roster, name).model_copy(update={"epoch": epoch})), now)
 
 
-def remove(bundle: Path, name: str, now: datetime) -> tuple[str, ...]:
-    """The node and all below it are out of the roster; returns their names. Raises FederationError `node.unknown`."""
-    gone: tuple[str, ...] = ()
+def below(roster: Roster, name: str) -> tuple[RosterNode, ...]:
+    """The node and all below it. Raises FederationError `node.unknown`."""
+    node_row(roster, name)
+    return tuple(node for node in roster.nodes if node.name == name or node.name.startswith(f"{name}/"))
+
+
+def remove(bundle: Path, name: str, now: datetime) -> None:
+    """The node and all below it are out of the roster. Raises FederationError `node.unknown`."""
 
     def change(roster: Roster) -> Roster:
-        nonlocal gone
-        _row(roster, name)
-        gone = tuple(node.name for node in roster.nodes if node.name == name or node.name.startswith(f"{name}/"))
-        return _made(roster, [node for node in roster.nodes if node.name not in gone])
+        gone = below(roster, name)
+        return _made(roster, [node for node in roster.nodes if node not in gone])
 
     _change(bundle, change, now)
-    return gone
 
 
-def _row(roster: Roster, name: str) -> RosterNode:
+def node_row(roster: Roster, name: str) -> RosterNode:
+    """The row of a node below the province. Raises FederationError `node.unknown`."""
     row = roster.find(name)
     if row is None or row.role == "province":
         raise FederationError("node.unknown", f"no such node: {name}")
@@ -135,8 +134,15 @@ def _made(roster: Roster, nodes: list[RosterNode]) -> Roster:
 
 
 def _change(bundle: Path, change: Callable[[Roster], Roster], now: datetime) -> None:
-    with FileLock(bundle.parent / ".roster.lock", timeout=10):
+    lock = FileLock(bundle.parent / ".roster.lock", timeout=LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise FederationError("federation.busy", "another process is changing the roster") from error
+    try:
         roster = change(read_roster(bundle))
         text = json.dumps(roster.model_dump(mode="json"), ensure_ascii=False, indent=1, sort_keys=True)
         write_atomically(bundle / FILE, text.encode())
         refresh_manifest(bundle, now)
+    finally:
+        lock.release()
