@@ -100,7 +100,8 @@ def complete(
     CeremonyError `ceremony.expired`; PathError `trust.bundle`; StoreError.
     """
     proven = pending.proof(state)
-    judged = _judge(services, proven)
+    judged = _judge(services, proven, record=not state.recorded)
+    state = replace(state, recorded=True)
     capacity = state.capacity or _only(judged.identity)
     if capacity is None:
         pending.keep(services.store, tx, state)
@@ -127,32 +128,34 @@ def complete(
 
 def choices(services: Services, proven: Proven) -> Identity:
     """Whom the certificate names, with the capacities it gives: for the page that asks. Raises as `complete`."""
-    return _judge(services, proven).identity
+    return _judge(services, proven, record=False).identity
 
 
 def holder_sm2_id(services: Services, leaf: Certificate) -> str:
     """The distinguishing ID under which the holder of `leaf` signs, by its CA's profile. Raises as `complete`."""
     snapshot = services.answered(services.snapshots.current(), leaf.der)
-    verdict = _accepted(services, snapshot, leaf, services.trusted())
+    # not recorded: nothing is proved yet, and `complete` judges what is
+    verdict = _accepted(services, snapshot, leaf, services.trusted(), record=False)
     return snapshot.profile(verdict.ca).holder_sm2_id
 
 
-def _judge(services: Services, proven: Proven) -> _Judged:
+def _judge(services: Services, proven: Proven, *, record: bool) -> _Judged:
     leaf = parse_certificate(proven.leaf)
     snapshot = services.answered(services.snapshots.current(), leaf.der)
     time = services.trusted()
-    verdict = _accepted(services, snapshot, leaf, time)
+    verdict = _accepted(services, snapshot, leaf, time, record=record)
     identity = identify(leaf, snapshot.profile(verdict.ca), verdict.certificate_type)
     return _Judged(proven, leaf, verdict, identity, snapshot, time)
 
 
-def _accepted(services: Services, snapshot: Snapshot, leaf: Certificate, time: TrustedTime) -> Verdict:
+def _accepted(services: Services, snapshot: Snapshot, leaf: Certificate, time: TrustedTime, *, record: bool) -> Verdict:
+    """The verdict, when it accepts. A refusal ends the sign-in here and is always recorded, before it is raised."""
     if time.code:
         raise PolicyDenied("policy.offline", f"no trusted time: {time.code}", reached=0)
     with metrics.VERDICT.time():
         verdict = snapshot.judge_certificate(leaf, time.now)
-    if services.recorder is not None:
-        services.recorder(snapshot, leaf.der, verdict)  # refusals too, before they are raised
+    if services.recorder is not None and (record or not verdict.accepted):
+        services.recorder(snapshot, leaf.der, verdict)
     if not verdict.accepted:
         raise CrosshallError(verdict.code, verdict.detail, certificate_key=verdict.certificate_key)
     admit(verdict, time.rung, snapshot.bundle.policy.offline, services.root)
@@ -199,7 +202,7 @@ def _short(services: Services, tx: Transaction, state: Pending, denied: PolicyDe
     if denied.code != LEVEL:
         raise denied
     reached = int(denied.facts.get("reached", 0))
-    pending.keep(services.store, tx, replace(state, proven=None, capacity=None, reached=reached))
+    pending.keep(services.store, tx, replace(state, proven=None, capacity=None, reached=reached, recorded=False))
     return LevelShort(reached)
 
 

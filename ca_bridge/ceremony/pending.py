@@ -39,6 +39,8 @@ class Pending:
     """What this sign-in proved and could not use yet."""
     reached: int | None = None
     """The level that the last attempt reached, when it was below what was asked."""
+    recorded: bool = False
+    """Whether the verdict of this proof's certificate has been handed to the recorder: once for each proof."""
 
 
 def keep(store: Store, tx: Transaction, pending: Pending) -> None:
@@ -48,6 +50,7 @@ def keep(store: Store, tx: Transaction, pending: Pending) -> None:
         "capacity": pending.capacity.value if pending.capacity else None,
         "claims": [[claim.human, claim.accreditation] for claim in pending.claims],
         "reached": pending.reached,
+        "recorded": pending.recorded,
     }
     store.put(_KIND, tx.id, raw, tx.expires)
 
@@ -62,6 +65,7 @@ def load(store: Store, tx: Transaction) -> Pending:
         Capacity(raw["capacity"]) if raw["capacity"] else None,
         tuple(Claim(*claim) for claim in raw["claims"]),
         raw["reached"],
+        raw.get("recorded", False),  # absent: kept by the version before
     )
 
 

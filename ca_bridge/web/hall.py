@@ -130,7 +130,7 @@ def come_back(tx_id: str) -> Response:
         return pages.onward(onward_address(tx))
     store = services().store
     proven = codes.redeem(store, tx, request.args.get("code", ""))
-    state = replace(pending.load(store, tx), proven=proven, capacity=None, reached=None)
+    state = replace(pending.load(store, tx), proven=proven, capacity=None, reached=None, recorded=False)
     return _advance(tx, state)
 
 
