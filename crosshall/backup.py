@@ -32,6 +32,7 @@ from ca_bridge.types import utc_now
 from crosshall.agents import HOME
 from crosshall.options import DEFAULT_SETTINGS, SettingsFile
 from nodes.publish import Publisher
+from nodes.recovery import STAGED
 
 MAGIC = b"crosshall-backup-1\n"
 CHUNK = 1 << 20
@@ -121,7 +122,13 @@ def _add_federation(tar: tarfile.TarFile, home: Path) -> None:
     """The federation's home as it is between two of its changes; a node's mirror likewise."""
     if home.is_dir():
         with Publisher(home, utc_now).alone():
-            tar.add(home, HOME, filter=lambda member: None if member.name.endswith(".lock") else member)
+            tar.add(home, HOME, filter=_of_federation)
+
+
+def _of_federation(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Neither locks nor what a recovery that runs now has fetched so far."""
+    name = Path(member.name).name
+    return None if name.endswith(".lock") or name.startswith(STAGED) else member
 
 
 def _add_database(tar: tarfile.TarFile, settings: Settings, folder: Path) -> None:

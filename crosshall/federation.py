@@ -18,8 +18,8 @@ from ca_bridge.provider import logs
 from ca_bridge.types import utc_now
 from crosshall.options import moment
 from crosshall.release import app as release_app
+from nodes import recovery
 from nodes.admission import groups
-from nodes.carry import catch_up
 from nodes.carry import export as write_disk
 from nodes.carry import verify as check
 from nodes.drafts import sign_draft, summary
@@ -255,14 +255,23 @@ def export(into: Path, home: Home = DEFAULT_HOME) -> None:
 @app.command()
 def recover(
     source: Annotated[str, typer.Argument(help="Folder of a node's mirror, or its address.")],
+    *,
+    bundle: Annotated[Path, typer.Option(help="The source bundle; brought up to what is published.")] = Path("bundle"),
+    ca_file: Annotated[Path | None, typer.Option(help="TLS CA of that address.", show_default="the system's")] = None,
     home: Home = DEFAULT_HOME,
 ) -> None:
-    """After a restore: take what was published since the backup from a node's mirror, checked by our first root."""
+    """After a restore: take what was published since the backup from a node's mirror, checked by our own root."""
     publisher = Publisher(home, utc_now)
-    with publisher.alone():
-        address = source if ":" in source else f"file:{Path(source).resolve()}"
-        trusted = catch_up(address, publisher.repository, publisher.first_root(), publisher.domain)
-    typer.echo(f"caught up: version {trusted.version}, issued {trusted.issued.isoformat()}")
+    address = source if ":" in source else f"file:{Path(source).resolve()}"
+    done = recovery.recover(publisher, open_source(address, ca_file=str(ca_file or "")), bundle)
+    typer.echo(f"caught up: version {done.version}, issued {done.issued.isoformat()}")
+    for name in done.gone:
+        typer.echo(f"removed since the backup: {name}")
+    if done.bundle:
+        typer.echo(f"{bundle} is what is published; what the backup had is in {home / recovery.BEFORE}")
+    else:
+        typer.echo(f"no source bundle in {bundle}: it was not brought up")
+    typer.echo("next: changes that were made since and not published; then crosshall node run")
 
 
 @app.command()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from datetime import datetime
 from pathlib import Path
 
-from ca_bridge.errors import FederationError
 from nodes.bundle import Composed, compose
 from nodes.client import Client
 from nodes.mirror import publish_mirror
-from nodes.repository import Repository
 from nodes.transport import open_source
 from nodes.view import Trusted
 
@@ -38,27 +35,4 @@ def export(public: Path, root: bytes, into: Path, own: str) -> Trusted:
         trusted = client.trusted(update.issued)
         compose(trusted, client.folder, own)
         publish_mirror(client.folder, into)
-        return trusted
-
-
-def catch_up(source: str, repository: Repository, root: bytes, own: str) -> Trusted:
-    """The publisher's folder, restored from a backup, brought up to what a node mirrors; verified from `root`.
-
-    Raises FederationError; `federation.rollback` when a role of the source is older than here: nothing is changed then.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        client, copy = Client(Path(folder) / "client"), Repository(Path(folder) / "copy")
-        client.folder.start(root)
-        update = client.update(open_source(source), None)
-        trusted = client.trusted(update.issued)
-        compose(trusted, client.folder, own)
-        publish_mirror(client.folder, copy.folder)
-        for role, version in repository.published().items():
-            if copy.newest(role) < version:
-                raise FederationError("federation.rollback", f"{role}: {copy.newest(role)}, here is {version}")
-        # added, nothing swept: a mirror has no candidates, and those here stay
-        skip = shutil.ignore_patterns("timestamp.json", "index.json")
-        shutil.copytree(copy.folder, repository.folder, ignore=skip, dirs_exist_ok=True)
-        repository.put_lane_index()
-        repository.put_timestamp(copy.timestamp())
         return trusted

@@ -117,17 +117,18 @@ class Office:
 
     def _send_status(self) -> bool:
         """CRLs and denials of the bundle, when its manifest has changed; positive trust waits for its key holders."""
-        manifest = (self._bundle / MANIFEST).read_bytes()
-        if manifest == self._seen:
+        if (self._bundle / MANIFEST).read_bytes() == self._seen:
             return False
-        bundle = read_bundle(self._bundle)
-        files = {
-            path.relative_to(self._bundle).as_posix(): path.read_bytes()
-            for folder in ("crls", "denials", "filters")
-            for path in sorted((self._bundle / folder).glob("*"))
-            if path.is_file() and not path.name.startswith(".")
-        }
-        self._publisher.status(part(files, bundle, self._province)[roles.STATUS])
+        with self._publisher.alone():  # else what is read here could go out after a newer bundle's
+            manifest = (self._bundle / MANIFEST).read_bytes()
+            bundle = read_bundle(self._bundle)
+            files = {
+                path.relative_to(self._bundle).as_posix(): path.read_bytes()
+                for folder in ("crls", "denials", "filters")
+                for path in sorted((self._bundle / folder).glob("*"))
+                if path.is_file() and not path.name.startswith(".")
+            }
+            self._publisher.status(part(files, bundle, self._province)[roles.STATUS])
         self._seen = manifest
         return True
 

@@ -32,7 +32,7 @@ from tuf.api.metadata import (
 from ca_bridge.errors import FederationError
 from ca_bridge.files import write_atomically
 from ca_bridge.types import Clock
-from nodes import roles
+from nodes import recovery, roles
 from nodes.admission import groups
 from nodes.collecting import Collector
 from nodes.drafts import merge, read_draft, write_draft
@@ -97,6 +97,8 @@ class Publisher:
         except Timeout as error:
             raise FederationError("federation.busy", "another process is changing the federation's home") from error
         try:
+            if lock is self._lock:
+                recovery.complete(self.home)
             yield
         finally:
             lock.release()

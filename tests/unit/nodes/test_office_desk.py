@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +29,10 @@ NODES = (CITY, OTHER, COUNTY)
 
 class Nothing:
     """A publisher whose own work is not looked at here."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Nobody else is there."""
+        return nullcontext()
 
     def stamp(self) -> None:
         """Stamped."""

@@ -11,11 +11,12 @@ from typer.testing import CliRunner
 from ca_bridge.errors import FederationError
 from ca_bridge.identity.keys import node_key
 from crosshall import federation
-from nodes.carry import catch_up
 from nodes.drafts import sign_draft
 from nodes.keys import new_key
 from nodes.mirror import publish_mirror
 from nodes.publish import Publisher
+from nodes.recovery import recover
+from nodes.transport import FileSource
 from tests.unit.nodes.world import World, deny
 
 
@@ -61,7 +62,7 @@ def test_a_mirror_that_is_behind_changes_nothing(world: World, tmp_path: Path) -
     world.publish(policy_DOT_toml=b"max_intermediates = 4\n")
     before = world.publisher.repository.published()
     with pytest.raises(FederationError) as caught:
-        catch_up(f"file:{old}", world.publisher.repository, world.root, "gd")
+        recover(world.publisher, FileSource(old), world.folder / "none")
     assert caught.value.code == "federation.rollback"
     assert world.publisher.repository.published() == before
 
@@ -70,7 +71,7 @@ def test_another_federations_mirror_is_refused(world: World, tmp_path: Path) -> 
     """Whatever its versions: it does not follow from our first root."""
     stranger = World(tmp_path / "stranger")
     with pytest.raises(FederationError) as caught:
-        catch_up(f"file:{stranger.public}", world.publisher.repository, world.root, "gd")
+        recover(world.publisher, FileSource(stranger.public), world.folder / "none")
     assert caught.value.code in ("federation.threshold", "federation.rollback")
 
 
