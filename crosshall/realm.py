@@ -1,7 +1,8 @@
-"""`crosshall realm plan|apply`: the Keycloak realm as code."""
+"""`crosshall realm install|plan|apply`: the pinned Keycloak, and its realm as code."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,8 @@ from ca_bridge.registry import load_windows
 from ca_bridge.settings import load_settings
 from crosshall.options import DEFAULT_SETTINGS, SettingsFile
 from idp import apply as realm
+from idp.install import Database, install
+from idp.seed import seed
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -47,3 +50,17 @@ def apply(settings: SettingsFile = DEFAULT_SETTINGS, bridge_server: BridgeServer
     for extra in done.plan.extras:
         typer.echo(f"not managed here, left alone: {extra}")
     typer.echo(f"realm {node.keycloak.realm}: as it must be, {done.writes} writes")
+
+
+@app.command("install")
+def install_command(
+    database: Annotated[Database, typer.Option(help="postgres where database_url_file is set.")] = "dev-file",
+    archive: Annotated[
+        Path | None, typer.Option(help="keycloak-VERSION.zip, carried here.", show_default="fetched by Maven")
+    ] = None,
+) -> None:
+    """Fetch, check and build the pinned Keycloak for this user; `crosshall node run` does it when it is absent."""
+    home = install(database, archive=archive, progress=typer.echo)
+    if database == "dev-file":
+        seed(home, progress=typer.echo)
+    typer.echo(f"Keycloak is ready: {home.name}")

@@ -69,6 +69,27 @@ def test_a_wrong_hash_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -
     assert not list(cache.glob(".keycloak-partial-*"))
 
 
+def test_a_carried_archive_needs_no_maven(cache: Path, tmp_path: Path) -> None:
+    """The archive is copied and checked by the same hash; Maven is not asked, the disk keeps its file."""
+    home = install(cache=cache, archive=tmp_path / "dist.zip")
+    assert (home / "lib" / "built").is_file()
+    assert (tmp_path / "dist.zip").is_file()
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK another"], ids=["absent", "empty", "another"])
+def test_a_carried_archive_that_is_not_the_pinned_one(cache: Path, tmp_path: Path, content: bytes | None) -> None:
+    """`realm.download`, and nothing is left behind."""
+    carried = tmp_path / "carried.zip"
+    if content is not None:
+        carried.write_bytes(content)
+    with pytest.raises(UpstreamError) as caught:
+        install(cache=cache, archive=carried)
+    assert caught.value.code == "realm.download"
+    assert not home_folder("dev-file", cache).exists()
+    assert not list(cache.glob(".keycloak-partial-*"))
+
+
 def test_a_failing_maven_is_told(cache: Path, tmp_path: Path) -> None:
     """Maven's own words are in the detail."""
     (tmp_path / "programs" / "mvn").write_text("#!/bin/sh\necho no such host\nexit 1\n")
