@@ -64,6 +64,8 @@ class Browser:
     certificate: tuple[Path, Path] | None = None
     certificate_names: str = ".cert."
     language: str = "zh-CN"
+    seconds: float = 30.0
+    """The longest that an answer is waited for."""
     stop_at: str = ""
     """A redirect to an address that begins so is not followed: the page is the redirect, its `url` the address."""
     cookies: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -101,6 +103,13 @@ class Browser:
             self._keep(host, line)
         return Page(url, answer.status, answer.data.decode("utf-8", "replace"), dict(answer.headers))
 
+    def answers(self, url: str, headers: dict[str, str] | None = None) -> int:
+        """The status that the address answers with; 0 when nothing answers in time."""
+        try:
+            return self.once("GET", url, None, headers).status
+        except (urllib3.exceptions.HTTPError, OSError):
+            return 0
+
     def _go(self, method: str, url: str, body: str | None, headers: dict[str, str]) -> Page:
         hops: list[str] = []
         for _ in range(MAX_REDIRECTS):
@@ -126,7 +135,7 @@ class Browser:
                 context.load_cert_chain(*map(str, self.certificate))
             address = "127.0.0.1" if host.endswith("localhost") else host
             self._pools[key] = urllib3.HTTPSConnectionPool(
-                address, port, ssl_context=context, server_hostname=host, assert_hostname=host, timeout=30.0
+                address, port, ssl_context=context, server_hostname=host, assert_hostname=host, timeout=self.seconds
             )
         return self._pools[key]
 

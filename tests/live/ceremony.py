@@ -7,7 +7,8 @@ import json
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from cryptography.hazmat.primitives import hashes, serialization
@@ -21,11 +22,30 @@ from demo.selfcheck import new_browser
 from demo.stack import Demo
 
 
+class Addressed(Protocol):
+    """Where a hall and its windows are."""
+
+    @property
+    def certificate_host(self) -> str:
+        """`*.cert.<base>:<port>`."""
+
+    def url(self, name: str) -> str:
+        """Address of a part: `hall`, `police` …"""
+
+
+class Hall(Protocol):
+    """A node as its people see it."""
+
+    @property
+    def addresses(self) -> Addressed:
+        """Its addresses."""
+
+
 @dataclass(slots=True)
 class SignIn:
     """A sign-in page at the hall, in the browser that began it."""
 
-    demo: Demo
+    demo: Hall
     browser: Browser
     page: Page
 
@@ -100,8 +120,13 @@ def sign(demo: Demo, persona: Persona, challenge: dict[str, str], algorithm: str
 
     `changed` fields are signed in place of the challenge's; `signer` names the persona whose key signs instead.
     """
-    files = persona.files(demo.pki.folder)
-    by = changed.pop("signer", persona).files(demo.pki.folder).key
+    return proof(demo.pki.folder, persona, challenge, algorithm, **changed)
+
+
+def proof(pki: Path, persona: Persona, challenge: dict[str, str], algorithm: str, **changed: Any) -> dict[str, str]:
+    """As `sign`, by the keys in the folder of a PKI."""
+    files = persona.files(pki)
+    by = changed.pop("signer", persona).files(pki).key
     pem = files.certificate.read_text()
     spki = load_pem_x509_certificate(pem.encode()).public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo

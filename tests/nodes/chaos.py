@@ -187,12 +187,7 @@ def main(words: list[str]) -> int:
     try:
         country.wires.up()
         with country.wires.standing(PEOPLE):
-            country.found()
-            for place in (GD, FS):
-                if place is FS:
-                    country.bring_in(place)
-                country.launch(place)
-                country.ready(place)
+            country.rise(FS)
             for fault in chosen:
                 try:
                     seen = observe(country, fault)

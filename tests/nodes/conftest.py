@@ -27,16 +27,7 @@ def _country() -> Iterator[Country]:
         for place in PLACES[1:]:
             country.wires.shape(place.name, "10mbit")
         with country.wires.standing(PEOPLE):
-            country.found()
-            country.launch(PLACES[0])
-            country.ready(PLACES[0])
-            for place in PLACES[1:]:
-                country.bring_in(place)
-                country.launch(place)
-                if place.role == "city" and any(p.domain.startswith(f"{place.domain}/") for p in PLACES):
-                    country.ready(place)  # its county comes in by it
-            for place in PLACES[1:]:
-                country.ready(place)
+            country.rise(*PLACES[1:])
             yield country
     finally:
         country.supervisor.stop_all()

@@ -9,59 +9,30 @@ import shutil
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import tomli_w
 from typer.testing import CliRunner
 
-from ca_bridge.files import write_atomically
 from crosshall.main import app
 from crosshall.supervisor import Part, Supervisor
 from demo.browser import Browser, Page
 from demo.personas import Persona
-from demo.pki import certificates, keys
+from demo.pki import keys
 from demo.pki.authorities import Authorities, load_authorities, write_crl, write_crls
 from demo.pki.bundle import write_manifest, write_origins
 from demo.pki.cache import build, read_manifest
-from demo.pki.certificates import Template
 from demo.pki.description import read_federation
+from tests.nodes import hongkong
+from tests.nodes.making import TLS_CA, write_settings, write_tls
+from tests.nodes.places import HOSTS, KEYCLOAK, MANAGEMENT, PLACES, PORT, WINDOW, Place, above_of
 from tests.nodes.wires import PEOPLE, Wires
 
-PORT, KEYCLOAK, MANAGEMENT, WINDOW = 8443, 8080, 9000, 9003
+__all__ = ["PLACES", "Country", "Place", "status_of", "wait"]
+
 SECRET = "a passphrase of the rehearsal"
-_TLS = [["O", "Crosshall tests"], ["CN", "TLS CA of the tests"]]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One node to be."""
-
-    name: str
-    domain: str
-    role: str
-    address: str
-
-    @property
-    def base(self) -> str:
-        """Its hosts' domain."""
-        return f"{self.name}.test"
-
-    def url(self, host: str) -> str:
-        """`https://<host>.<base>:8443`."""
-        return f"https://{host}.{self.base}:{PORT}"
-
-
-PLACES = (
-    Place("gd", "gd", "province", "10.77.0.1"),
-    Place("gz", "gd/guangzhou", "city", "10.77.0.2"),
-    Place("fs", "gd/foshan", "city", "10.77.0.3"),
-    Place("ch", "gd/guangzhou/conghua", "county", "10.77.0.4"),
-)
-HOSTS = ("hall", "sso", "police", "*.cert")
 
 
 @dataclass(slots=True)
@@ -77,10 +48,14 @@ class Country:
     _built: Path = field(init=False)
     _authorities: Authorities = field(init=False)
     revoked: dict[str, list[tuple[int, datetime]]] = field(default_factory=dict)
+    _roots: dict[str, str] = field(default_factory=dict)
+    """The root's fingerprint, as the province's operator read it to each node's."""
 
     def __post_init__(self) -> None:
-        addresses = {place.name: place.address for place in PLACES} | {PEOPLE: "10.77.0.250"}
+        addresses = {place.name: place.address for place in PLACES}
         hosts = {f"{host}.{place.base}": place.address for place in PLACES for host in HOSTS}
+        addresses |= {hongkong.PLACE: hongkong.ADDRESS, PEOPLE: "10.77.0.250"}
+        hosts[hongkong.HOST] = hongkong.ADDRESS
         self.wires = Wires(addresses, hosts)
         self.supervisor = Supervisor(self.root / "logs", print)
         self._built = build(None, now=datetime.now(UTC), federation=read_federation())
@@ -104,41 +79,68 @@ class Country:
         return self.root / "old-disk"
 
     @property
+    def hongkong(self) -> Path:
+        """What the web server of Hong Kong's CA gives out."""
+        return self.root / "hongkong"
+
+    @property
+    def built(self) -> Path:
+        """The demo's PKI: people's certificates and keys, and the CAs'."""
+        return self._built
+
+    @property
     def tls_ca(self) -> Path:
         """What people's browsers trust."""
-        return self.root / "tls-ca.pem"
+        return self.root / TLS_CA
 
     # the operators' commands
 
     def office(self, *words: str | Path) -> str:
-        """A command at the province that needs no line: given in this process, where it starts at once."""
+        """A command at the province that needs no line."""
+        return self.desk(PLACES[0], *words)
+
+    def desk(self, place: Place, *words: str | Path, code: int = 0) -> str:
+        """A command that needs no line, in the node's folder: given in this process, where it starts at once."""
         here = Path.cwd()
-        os.chdir(self.folder(PLACES[0]))
+        os.chdir(self.folder(place))
         try:
             done = CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
         finally:
             os.chdir(here)
-        assert done.exit_code == 0, f"{words}: {done.output}"
+        assert done.exit_code == code, f"{words}: {done.exit_code} {done.output}"
         return done.output
 
     def run(self, place: Place, *words: str | Path, fails: bool = False) -> str:
         """A command of an operator, given in the node's folder on its machine; what it printed."""
+        return self._ended(self._begun(place, *words), fails=fails)
+
+    def _begun(self, place: Place, *words: str | Path) -> subprocess.Popen[str]:
         command = [*self.wires.inside(place.name), self.python, "-m", "crosshall", *map(str, words)]
-        done = subprocess.run(command, cwd=self.folder(place), capture_output=True, text=True, check=False, timeout=120)
-        if (done.returncode != 0) != fails:
-            raise AssertionError(f"{' '.join(map(str, words))}: {done.returncode}\n{done.stdout}\n{done.stderr}")
-        return done.stdout + done.stderr
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.folder(place), stdout=pipe, stderr=pipe, text=True)
+
+    def _ended(self, begun: subprocess.Popen[str], *, fails: bool = False) -> str:
+        with begun:
+            try:
+                out, err = begun.communicate(timeout=120)
+            except subprocess.TimeoutExpired:
+                begun.kill()
+                raise
+        if (begun.returncode != 0) != fails:
+            raise AssertionError(f"{begun.args!r}: {begun.returncode}\n{out}\n{err}")
+        return out + err
 
     def found(self) -> None:
         """The province: settings, source bundle, keys of the federation, the first publication."""
         province = PLACES[0]
         folder = self.folder(province)
         folder.mkdir(parents=True)
-        self._tls()
-        self._settings(province)
+        write_tls(self.root)
+        write_settings(self.root, province)
         shutil.copytree(self._built / "bundle", self.bundle)
         now = datetime.now(UTC)
         write_crls(self._authorities, self.bundle / "crls", self.revoked, now)
+        hongkong.name_in_profile(self.bundle)
         names = read_federation().hall_name
         origins = {place.url("hall"): names for place in PLACES}
         write_origins(self.bundle, keys.load(self._built / "origins.pem", "ecdsa-p256"), origins, now, 30)
@@ -154,6 +156,27 @@ class Country:
         self.office("federation", "publish", "bundle")
         self.signed()
         self.office("federation", "export", self.old_disk)
+
+    def rise(self, *places: Place) -> None:
+        """The province and these places, from bare machines to people at every window; Hong Kong's CA stands first."""
+        self.found()
+        self.launch_hongkong()
+        self.launch(PLACES[0])
+        self.bring_in(*places)
+        for place in (PLACES[0], *places):
+            self.ready(place)
+
+    def launch_hongkong(self) -> None:
+        """The web server of Hong Kong's CA, with a list that is good for a week."""
+        self.hongkong.mkdir()
+        self.publish_abroad(timedelta(days=7))
+        self.supervisor.start(hongkong.server(self.wires, self.hongkong, {}))
+
+    def publish_abroad(self, life: timedelta, *suspended: Persona) -> datetime:
+        """Hong Kong's CA signs a new list, at its own machine only; returns when it ends."""
+        now, built = datetime.now(UTC), read_manifest(self._built)["personas"]
+        rows = [*self.revoked.get(hongkong.CA, ()), *((int(built[p.id]["serial"], 16), now) for p in suspended)]
+        return hongkong.publish(self._authorities, self.hongkong, rows, now, life)
 
     def signed(self) -> str:
         """The key holders sign what waits, each with their own key; the province puts it together."""
@@ -174,33 +197,53 @@ class Country:
                 )
         return self.office("federation", "assemble")
 
-    def bring_in(self, place: Place) -> None:
-        """Request, admission, join, a window: as docs/nodes.md says."""
-        province, folder = PLACES[0], self.folder(place)
-        folder.mkdir()
-        above = next(p for p in PLACES if p.domain == place.domain.rpartition("/")[0])
-        source = f"{above.url('hall')}/federation/"
+    def bring_in(self, *places: Place) -> None:
+        """Request and admission of each, one signing for all, then they join and run: as docs/nodes.md says."""
+        spoken = {place.name: self._admitted(place) for place in places}
+        self.signed()
+        for role in ("city", "county"):
+            joining = []
+            for place in (p for p in places if p.role == role):
+                above = above_of(place)
+                wait(120, lambda above=above: self._publishes(above))  # type: ignore[misc]
+                if role == "county":
+                    self.run(
+                        above, "node", "delegate", self._carried(place, above), "--fingerprint", spoken[place.name]
+                    )
+                shutil.copy(self.folder(PLACES[0]) / f"{place.name}.admission", self.folder(place) / "admission.jws")
+                root = self._roots[place.name]
+                joining.append((place, self._begun(place, "node", "join", "admission.jws", "--fingerprint", root)))
+            for place, begun in joining:
+                self._ended(begun)
+                self.launch(place)
+
+    def _admitted(self, place: Place) -> str:
+        """The node's request, taken in at the province; what its operator read aloud."""
+        self.folder(place).mkdir()
+        source = f"{above_of(place).url('hall')}/federation/"
         words = ("--role", place.role, "--hall", place.url("hall"), "--sso", place.url("sso"), "--title", place.name)
-        told = self.run(
+        told = self.desk(
             place, "node", "request", place.domain, *words, "--listen", f"{place.address}:{PORT}",
             "--keycloak-port", str(KEYCLOAK), "--management-port", str(MANAGEMENT), "--source", source,
         )  # fmt: skip
-        self._settings(place)
+        write_settings(self.root, place)
         spoken = _spoken(told)
-        carried = self.folder(province) / f"{place.name}.request"
-        shutil.copy(folder / "request.jws", carried)
-        told = self.run(
-            province, "node", "admit", carried, "--fingerprint", spoken, "--out", f"{place.name}.admission",
-            "--source", source,
+        told = self.office(
+            "node", "admit", self._carried(place, PLACES[0]), "--fingerprint", spoken,
+            "--out", f"{place.name}.admission", "--source", source,
         )  # fmt: skip
-        self.signed()
-        if place.role == "county":
-            city = self.folder(above) / "county.request"
-            shutil.copy(folder / "request.jws", city)
-            self.run(above, "node", "delegate", city, "--fingerprint", spoken)
-            wait(60, lambda: "conghua" in (self.folder(above) / "bundle" / "roster.json").read_text())
-        shutil.copy(self.folder(province) / f"{place.name}.admission", folder / "admission.jws")
-        self.run(place, "node", "join", "admission.jws", "--fingerprint", _spoken(told))
+        self._roots[place.name] = _spoken(told)
+        return spoken
+
+    def _carried(self, place: Place, to: Place) -> Path:
+        """The node's request, carried to another machine."""
+        carried = self.folder(to) / f"{place.name}.request"
+        shutil.copy(self.folder(place) / "request.jws", carried)
+        return carried
+
+    def _publishes(self, place: Place) -> bool:
+        """Whether the place's front gives out the federation's files."""
+        return Browser(self.tls_ca).answers(f"{place.url('hall')}/federation/metadata/timestamp.json") == 200
 
     def launch(self, place: Place) -> None:
         """`crosshall node run`, and a window beside it."""
@@ -258,67 +301,32 @@ class Country:
         """The persona's CA revokes, the province's operator puts the CRL into the bundle; the time of it."""
         holder = read_manifest(self._built)["personas"][persona.id]
         now = datetime.now(UTC)
-        rows = self.revoked.setdefault(holder["authority"], [])
-        rows.append((int(holder["serial"], 16), now))
-        write_crl(self._authorities, holder["authority"], self.bundle / "crls", rows, now)
-        write_manifest(self.bundle, now)
+        self.revoked.setdefault(holder["authority"], []).append((int(holder["serial"], 16), now))
+        self.renew_crl(persona)
         return now
+
+    def renew_crl(self, persona: Persona) -> None:
+        """The persona's CA gives out a new CRL that says the same, the province's operator puts it into the bundle."""
+        authority, now = read_manifest(self._built)["personas"][persona.id]["authority"], datetime.now(UTC)
+        write_crl(self._authorities, authority, self.bundle / "crls", self.revoked.setdefault(authority, []), now)
+        write_manifest(self.bundle, now)
+
+    def published(self) -> datetime:
+        """When the province last gave out its signed time."""
+        path = self.folder(PLACES[0]) / "federation" / "public" / "metadata" / "timestamp.json"
+        return datetime.fromisoformat(json.loads(path.read_text("utf-8"))["signed"]["issued"])
 
     def remanifest(self) -> None:
         """`bundle.json` over what lies in the province's source bundle now."""
         write_manifest(self.bundle, datetime.now(UTC))
 
-    # making of
-
-    def _settings(self, place: Place) -> None:
-        path = self.folder(place) / "node.toml"
-        raw = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
-        section: dict[str, dict[str, object]] = raw
-        hall, sso = place.url("hall"), place.url("sso")
-        if place.role == "province":
-            section["node"] = {"name": place.domain, "role": place.role}
-            section["bridge"] = {"issuer": hall, "certificate_host": f"*.cert.{place.base}:{PORT}"}
-            internal = f"http://127.0.0.1:{KEYCLOAK}"
-            section["keycloak"] = {"issuer": f"{sso}/realms/gd", "internal": internal, "management_port": MANAGEMENT}
-            section["front"] = {"listen": f"{place.address}:{PORT}", "published": "federation/public"}
-        section["bridge"] |= {
-            "certificate_host": f"*.cert.{place.base}:{PORT}",
-            "rejudge_seconds": 2,
-            "rate_per_minute": 6000,
-        }
-        section["front"] |= {
-            "certificate": str(self.root / f"{place.name}.pem"),
-            "certificate_key": str(self.root / f"{place.name}.key"),
-            "ca_file": str(self.tls_ca),
-            "upstreams": {f"police.{place.base}": f"127.0.0.1:{WINDOW}"},
-        }
-        section.setdefault("sync", {}).update({"ca_file": str(self.tls_ca), "interval_seconds": 5})
-        write_atomically(path, tomli_w.dumps(section).encode(), mode=0o600)
-
     def _window(self, place: Place) -> None:
         inside = f"http://127.0.0.1:{WINDOW}/oidc"
-        self.run(
+        self.desk(
             place, "window", "add", "police", "--name", "公安窗口", "--base-url", place.url("police"),
             "--attribute", "name", "--attribute", "identifiers", "--jwks-url", f"{inside}/jwks.json",
             "--backchannel-url", f"{inside}/backchannel-logout", "--ca-file", self.tls_ca, "--out", "window.toml",
         )  # fmt: skip
-
-    def _tls(self) -> None:
-        ca, now = keys.generate("ecdsa-p256"), datetime.now(UTC)
-        start, end = now - timedelta(days=3), datetime(now.year + 2, 1, 1, tzinfo=UTC)
-        extensions = certificates.authority_extensions(ca, ca, path_length=0, extra=(), crl_url=None)
-        der = certificates.issue(Template(_TLS, _TLS, ca.spki, start, end, extensions), ca, certificates.new_serial())
-        self.tls_ca.write_text(certificates.pem(der))
-        for place in PLACES:
-            key = keys.generate("ecdsa-p256")
-            hosts = [f"{name}.{place.base}" for name in ("hall", "sso", "police", "*.cert")]
-            extra = (certificates.alternative_names(hosts), certificates.extended_usage(["server_auth"]))
-            extensions = certificates.holder_extensions(key, ca, usage={"digital_signature"}, extra=extra, crl_url=None)
-            template = Template([["CN", hosts[0]]], _TLS, key.spki, start, end, extensions)
-            keys.save(key, self.root / f"{place.name}.key")
-            (self.root / f"{place.name}.pem").write_text(
-                certificates.pem(certificates.issue(template, ca, certificates.new_serial()))
-            )
 
 
 def wait(seconds: float, ready: Callable[[], bool]) -> float:
@@ -340,4 +348,4 @@ def status_of(country: Country, place: Place) -> Mapping[str, object]:
 
 
 def _spoken(told: str) -> str:
-    return re.findall(r"(?:\d{5} ){7}\d{5}", told)[-1]
+    return str(re.findall(r"(?:\d{5} ){7}\d{5}", told)[-1])

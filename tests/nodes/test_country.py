@@ -2,78 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import re
-import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from ca_bridge.files import write_atomically
-from demo.browser import Browser, Page
 from demo.personas import persona
 from tests.nodes.country import PLACES, Country, Place, status_of, wait
+from tests.nodes.people import MINUTE, at, hours_pass, issued, received, refused, rung, signs_in
 
 pytestmark = pytest.mark.live
 GD, GZ, FS, CH = PLACES
-MINUTE = 60.0
-
-
-def at(page: Page, place: Place) -> bool:
-    """Whether the person stands at the place's window, signed in."""
-    return page.status == 200 and urlsplit(page.url).hostname == f"police.{place.base}"
-
-
-def signs_in(country: Country, place: Place, who: str = "gd-zhang") -> Browser:
-    """A new browser's sign-in at the place's window, which must succeed."""
-    browser = country.browser(persona(who))
-    page = country.sign_in(place, browser)
-    assert at(page, place), (place.name, page.status, page.url, page.text[:2000])
-    assert persona(who).name in page.text
-    return browser
-
-
-def refused(country: Country, place: Place, who: str, code: str) -> None:
-    """A new browser's sign-in is refused under `code`."""
-    page = country.sign_in(place, country.browser(persona(who)))
-    assert not at(page, place)
-    assert code in page.text, (page.status, page.url, page.text[:2000])
-
-
-def hours_pass(country: Country, place: Place, hours: float, until: str) -> None:
-    """The node's record of time as if its last signed time were so many hours old; the hall then says `until`."""
-    path = country.folder(place) / "state" / "trusted-time.json"
-
-    def moved() -> bool:
-        record = json.loads(path.read_text("utf-8"))
-        issued = datetime.fromisoformat(record["now"]) - timedelta(hours=hours)
-        write_atomically(path, json.dumps({**record, "issued": issued.isoformat()}).encode())
-        time.sleep(1.2)  # the bridge looks once a second
-        return rung(country, place) == until
-
-    wait(20, moved)  # the agent may have written between
-
-
-def rung(country: Country, place: Place) -> str:
-    """The rung as the hall tells everybody."""
-    page = Browser(country.tls_ca).get(f"{place.url('hall')}/status", {"Accept": "application/json"})
-    return str(json.loads(page.text)["rung"])
-
-
-def issued(country: Country, place: Place) -> datetime:
-    """The newest signed time that the node has."""
-    record = json.loads((country.folder(place) / "state" / "trusted-time.json").read_text("utf-8"))
-    return datetime.fromisoformat(record["issued"])
-
-
-def received(page: Page, field: str) -> str:
-    """A value that the window was given."""
-    found = re.search(rf'data-received="{field}" data-value="([^"]*)"', page.text)
-    assert found, page.text[:2000]
-    return found.group(1)
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
@@ -160,8 +100,10 @@ class TestTheLineIsCut:
     def test_disks_are_carried_in(self, country: Country) -> None:
         """A disk written now brings the cut node up to date; one of an earlier day is refused and changes nothing."""
         disk = country.root / "disk"
-        country.run(GD, "federation", "export", disk)
         before = issued(country, FS)
+        country.renew_crl(persona("gd-zhang"))
+        wait(MINUTE, lambda: country.published() > before)
+        country.run(GD, "federation", "export", disk)
         country.run(FS, "node", "sync", "--once", "--source", f"file:{disk}")
         carried = issued(country, FS)
         assert carried > before
