@@ -154,6 +154,12 @@ class Pilot(_Section):
     """Of all verdicts compared, sign-ins and corpus together."""
     accepted_alone: int = Field(default=0, ge=0)
     """The most verdicts by which the node accepted what the province refuses."""
+    keep_days: float = Field(default=30, ge=3)
+    """How long what was in force is kept, for sign-ins told late; and differences of pilots that have ended."""
+    keep_differences: int = Field(default=1000, ge=1)
+    """The most differences that are recorded of a node; further ones are counted alone."""
+    keep_snapshots: int = Field(default=1000, ge=1)
+    """The most versions of what was in force, beside those that a recorded difference needs."""
 
 
 class Settings(_Section):

@@ -115,7 +115,8 @@ def office(file: Path, settings: Settings) -> None:
 
 def shadow_of(settings: Settings) -> Shadow:
     """The province's judgement beside its nodes' in pilot."""
-    return Shadow(settings.node.state, settings.node.bundle, clock=utc_now, random=secrets.token_bytes)
+    made = settings.node
+    return Shadow(made.state, made.bundle, clock=utc_now, random=secrets.token_bytes, bounds=settings.pilot)
 
 
 def page_rows(settings: Settings, roster: Roster) -> tuple[NodeRow, ...]:

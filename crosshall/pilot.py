@@ -96,7 +96,7 @@ def compare(
     """At the province: the node's answer to the corpus beside its own verdicts. Exit code 1 when one differs."""
     node = load_settings(settings)
     row, shadow = _row(node, name), shadow_of(node)
-    shadow.history.remember()
+    shadow.remember()
     snapshot = next(shadow.history.around(utc_now()))
     tally = corpus.compare(shadow, read_node_keys(node.bridge.keys), row, _text(file), snapshot)
     _tell(tally)

@@ -19,7 +19,7 @@ import structlog
 from ca_bridge.ceremony import journal
 from ca_bridge.crypto import between
 from ca_bridge.crypto.between import NodeKeys
-from ca_bridge.errors import CryptoError, FederationError
+from ca_bridge.errors import CryptoError, FederationError, StoreError
 from ca_bridge.files import write_atomically
 from ca_bridge.trust.roster import Roster, RosterNode
 from ca_bridge.types import Clock
@@ -60,8 +60,12 @@ class Desk:
 
     def open(self, roster: Roster) -> None:
         """Before a round: remember what is in force while a node is in pilot. Raises CrosshallError, OSError."""
+        try:
+            self._shadow.prune(roster.nodes)
+        except (StoreError, OSError) as error:  # what stays too long hinders nobody
+            _log.warning("federation.prune", error=str(error))
         if any(node.stage == journal.PILOT for node in roster.nodes):
-            self._shadow.history.remember()
+            self._shadow.remember()
 
     def fetch(self, source: Source, node: RosterNode, deadline: float) -> Arrived | None:
         """What lies in the node's folder; None when nothing does. Raises FederationError, StoreError."""

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ca_bridge.errors import PathError
+from ca_bridge.files import write_atomically
 from ca_bridge.revocation.overlay import LIST
 from ca_bridge.trust.bundle import MANIFEST
 from ca_bridge.types import Clock
@@ -64,6 +65,19 @@ class History:
         ]
         for number in (then, *near):
             yield self._evidence.snapshot(rows[number][1], rows[number][2])
+
+    def keep(self, since: datetime, most: int) -> frozenset[tuple[str, str]]:
+        """Forget what was out of force before `since`, and all but the newest `most`; what is left, as archived.
+
+        The newest always stays. Whoever calls `remember` must wait. Raises OSError.
+        """
+        rows = sorted(self._rows())
+        then = max((number for number, row in enumerate(rows) if row[0] <= since), default=0)
+        kept = rows[max(then, len(rows) - most) :] or rows[-1:]
+        if len(kept) < len(rows):
+            lines = [json.dumps({"at": at.isoformat(), "bundle": one, "overlay": other}) for at, one, other in kept]
+            write_atomically(self._file, "".join(f"{line}\n" for line in lines).encode(), mode=0o600)
+        return frozenset(row[1:] for row in kept)
 
     def _rows(self) -> list[tuple[datetime, str, str]]:
         rows: list[tuple[datetime, str, str]] = []

@@ -4,7 +4,8 @@
     state/shadow/differences/<node>.jsonl       one line for each verdict that is not equal, both verdicts in it
     state/shadow/evidence/                      the province's verdict of it, certificate sealed: `crosshall replay run`
 
-Equal verdicts leave a number and nothing else. What cannot be judged again counts as different.
+Equal verdicts leave a number and nothing else. What cannot be judged again counts as different. What is kept is bounded
+(settings `pilot.keep_…`); a difference stays, with all that replays it, as long as its node is in pilot.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from ca_bridge.ceremony.journal import PILOT
 from ca_bridge.errors import CrosshallError, InputError, StoreError
 from ca_bridge.files import write_atomically
+from ca_bridge.settings import Pilot
 from ca_bridge.trust.roster import RosterNode
 from ca_bridge.types import Clock, Verdict
 from ca_bridge.verdict.evidence import Evidence, append_line
@@ -36,6 +39,7 @@ FOLDER = "shadow"
 ALWAYS = ("accepted", "code")
 ACCEPTED = ("domain", "ca", "accreditation", "certificate_type", "level", "policies")
 """What else must be equal in a verdict that accepts. How old the data was, and the path, may differ."""
+PRUNE_EVERY = timedelta(hours=1)
 _LOCK_SECONDS = 10
 Plain = Mapping[str, Any]
 
@@ -70,14 +74,53 @@ class Shadow:
     """The province's own judgement beside its nodes'. Several processes may use the folder at once."""
 
     def __init__(
-        self, state: Path, bundle: Path, *, clock: Clock, random: Callable[[int], bytes], lag: timedelta = LAG
+        self,
+        state: Path,
+        bundle: Path,
+        *,
+        clock: Clock,
+        random: Callable[[int], bytes],
+        bounds: Pilot | None = None,
+        lag: timedelta = LAG,
     ) -> None:
+        """`bounds`: how much is kept and how long; None: the settings' own defaults."""
         self.folder = state / FOLDER
         self.evidence = Evidence(self.folder / "evidence")
         self.history = History(self.evidence, bundle, state / "status", clock)
         self._clock = clock
         self._random = random
         self._lag = lag
+        self._bounds = bounds or Pilot()
+        self._room: dict[str, int] = {}
+        """By node: how many more differences are recorded; counted once for each batch."""
+        self._pruned: datetime | None = None
+
+    def remember(self) -> None:
+        """What is in force now is kept for later. Raises as `History.remember`."""
+        with self._locked():
+            self.history.remember()
+
+    def prune(self, nodes: Iterable[RosterNode]) -> None:
+        """Remove, at most once an hour, what is older than agreed and belongs to no node in pilot. Raises StoreError.
+
+        `nodes`: of the roster. Not touched: differences of nodes in pilot, with all that replays them.
+        """
+        now = self._clock()
+        if not self.folder.is_dir() or (self._pruned is not None and abs(now - self._pruned) < PRUNE_EVERY):
+            return
+        since = now - timedelta(days=self._bounds.keep_days)
+        with self._locked():
+            open_ids: set[str] = set()
+            names = {roles.domain_role(node.name) for node in nodes if node.stage == PILOT}
+            for file in sorted((self.folder / "differences").glob("*.jsonl")):
+                rows = list(_rows(file))
+                if file.stem not in names:
+                    rows = [row for row in rows if row.at and datetime.fromisoformat(row.at) >= since]
+                    self._rewrite(file, rows)
+                open_ids.update(row.id for row in rows if row.id)
+            in_force = self.history.keep(since, self._bounds.keep_snapshots)
+            self.evidence.prune(since.astimezone(UTC).date(), open_ids, in_force)
+        self._pruned = now
 
     def tally(self, node: RosterNode) -> Tally:
         """The node's numbers; new ones for a node that was admitted anew. Raises StoreError: damaged."""
@@ -104,6 +147,7 @@ class Shadow:
             if tally.batch == batch:
                 return tally
             tally = replace(tally, batch=batch, sign_ins=tally.sign_ins + sign_ins)
+            self._room.pop(node.name, None)
             for claims in told:
                 tally = self._compare(node, tally, claims)
             self._write(node, tally)
@@ -115,6 +159,7 @@ class Shadow:
         A row: certificate, whether the node accepts, its hash, the province's verdict and snapshot. Raises StoreError.
         """
         with self._locked():
+            self._room.pop(node.name, None)
             count = equal = alone = 0
             for leaf, accepted, sha256, verdict, snapshot in rows:
                 ours = plain(verdict)
@@ -137,13 +182,7 @@ class Shadow:
 
     def differences(self, node: RosterNode) -> Iterator[Differing]:
         """What is recorded, oldest first, each record once; lines that a crash tore are passed over."""
-        file, seen = self._differences(node), set()
-        for line in file.read_text("utf-8", errors="replace").splitlines() if file.is_file() else ():
-            with suppress(ValueError, TypeError):
-                row = Differing(**json.loads(line))
-                if not row.id or row.id not in seen:
-                    seen.add(row.id)
-                    yield row
+        yield from _rows(self._differences(node))
 
     def leaves(self, ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Certificates (DER) of records of the evidence, for `crosshall check`; destroyed ones are left out."""
@@ -162,7 +201,8 @@ class Shadow:
             if kept.at > self._clock() + self._lag:
                 raise InputError("input.record", "judged in time to come")
         except (CrosshallError, ValueError, KeyError, TypeError, AttributeError):
-            self._note(node, Differing("", "", {}, {}, "sign-in"))
+            if self._has_room(node):
+                self._note(node, Differing("", "", {}, {}, "sign-in"))
             return replace(tally, compared=tally.compared + 1, unreadable=tally.unreadable + 1)
         if kept.at < tally.began:
             return tally
@@ -189,9 +229,26 @@ class Shadow:
     def _differ(
         self, node: RosterNode, leaf: bytes, judged: tuple[Verdict, Snapshot], theirs: Plain, source: str
     ) -> None:
+        if not self._has_room(node):
+            return
         verdict, snapshot = judged
         made = self.evidence.keep(snapshot, leaf, verdict, self._random)
         self._note(node, Differing(made.id, verdict.at.isoformat(), theirs, essence(plain(verdict)), source))
+
+    def _has_room(self, node: RosterNode) -> bool:
+        """Whether one more difference is recorded; the tally counts those that are not, too."""
+        if node.name not in self._room:
+            self._room[node.name] = self._bounds.keep_differences - sum(1 for _ in self.differences(node))
+        self._room[node.name] -= 1
+        return self._room[node.name] >= 0
+
+    @staticmethod
+    def _rewrite(file: Path, rows: Sequence[Differing]) -> None:
+        if not rows:
+            file.unlink()
+            return
+        lines = [json.dumps(asdict(row), ensure_ascii=False, sort_keys=True) for row in rows]
+        write_atomically(file, "".join(f"{line}\n" for line in lines).encode(), mode=0o600)
 
     def _note(self, node: RosterNode, row: Differing) -> None:
         append_line(self._differences(node), json.dumps(asdict(row), ensure_ascii=False, sort_keys=True))
@@ -216,6 +273,19 @@ class Shadow:
                 yield
         except OSError as error:  # filelock's Timeout is one
             raise StoreError("store.unavailable", f"shadow: {error.strerror or error}") from error
+
+
+def _rows(file: Path) -> Iterator[Differing]:
+    """Each record once; lines that a crash tore, or whose time is none, are passed over."""
+    seen: set[str] = set()
+    for line in file.read_text("utf-8", errors="replace").splitlines() if file.is_file() else ():
+        with suppress(ValueError, TypeError):
+            row = Differing(**json.loads(line))
+            if row.at and datetime.fromisoformat(row.at).tzinfo is None:
+                continue
+            if not row.id or row.id not in seen:
+                seen.add(row.id)
+                yield row
 
 
 def when(claims: Mapping[str, Any]) -> datetime | None:

@@ -25,14 +25,14 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ca_bridge.errors import PathError, RevocationError, StoreError
+from ca_bridge.errors import InputError, PathError, RevocationError, StoreError
 from ca_bridge.files import write_atomically
 from ca_bridge.revocation.overlay import LIST, read_overlay
 from ca_bridge.store.box import KEY_BYTES
 from ca_bridge.trust.bundle import MANIFEST, read_bundle
 from ca_bridge.types import Verdict
 from ca_bridge.verdict.compiled import with_status
-from ca_bridge.verdict.replay import Record, record
+from ca_bridge.verdict.replay import Record, parse, record
 from ca_bridge.verdict.snapshot import Snapshot, compile_bundle
 
 _LOCK_SECONDS = 10
@@ -93,11 +93,12 @@ class Evidence:
         with self._locked():
             lines = file.read_text("ascii", errors="replace").splitlines() if file.is_file() else []
             rest = [line for line in lines if line.partition(" ")[0] not in names]
+            if not rest:  # first: keys without records are found again after a crash, records without keys are not
+                (self.folder / "records" / f"{day}.jsonl").unlink(missing_ok=True)
             if len(rest) < len(lines):
                 _replace(file, "".join(f"{line}\n" for line in rest).encode())
             if not rest:
                 file.unlink(missing_ok=True)
-                (self.folder / "records" / f"{day}.jsonl").unlink(missing_ok=True)
             self._keys.clear()
 
     def shred_before(self, day: date) -> int:
@@ -111,6 +112,49 @@ class Evidence:
                     file.unlink()
             self._keys.clear()
         return count
+
+    def prune(self, before: date, keep: Set[str], in_force: Set[tuple[str, str]]) -> None:
+        """Remove records of days before `before` (UTC) but those named in `keep`, and every bundle nothing is left for.
+
+        `in_force`: bundles with their status data that stay although no record is of them. Stopped at any moment, what
+        is left is whole: the rest goes the next time. Raises StoreError.
+        """
+        with self._locked():
+            for file in sorted((self.folder / "records").glob("*.jsonl")):
+                if file.stem < before.isoformat():
+                    self._thin(file, keep)
+            used = set(in_force)
+            for line in self.lines():
+                with suppress(InputError):
+                    found = parse(line)
+                    used.add((found.bundle, found.overlay))
+            self._sweep("bundles", {bundle for bundle, _ in used})
+            self._sweep("status", {overlay for _, overlay in used})
+            for path in (self.folder / "objects").glob("*"):
+                if path.stat().st_nlink == 1:
+                    path.unlink()
+            self._keys.clear()
+            self._snapshots.clear()
+
+    def _thin(self, file: Path, keep: Set[str]) -> None:
+        """Leave of one day what is named in `keep`; keys go first, so that nothing stays readable on the way."""
+        keys = self.folder / "keys" / f"{file.stem}.keys"
+        lines = [line for line in self.lines(file.stem) if _name(line) in keep]
+        if keys.is_file():
+            rest = [line for line in keys.read_text("ascii", "replace").splitlines() if line.partition(" ")[0] in keep]
+            _replace(keys, "".join(f"{line}\n" for line in rest).encode())
+        if lines:
+            write_atomically(file, "".join(f"{line}\n" for line in lines).encode(), mode=0o600)
+        else:
+            file.unlink()
+            keys.unlink(missing_ok=True)
+
+    def _sweep(self, kind: str, keep: Set[str]) -> None:
+        """Remove folders but those named, and what a crash left of others; each leaves its name first, so is whole."""
+        for path in sorted((self.folder / kind).glob("*")):  # hidden ones, which a crash left, come first
+            if path.name not in keep:
+                aside = path if path.name.startswith(".") else path.rename(path.with_name(f".old-{path.name}"))
+                shutil.rmtree(aside)
 
     def archive(self, bundle: Path, status: Path | None = None) -> tuple[str, str]:
         """Keep a folder's bundle, and the status data beside it, under their hashes, which are returned.
@@ -209,6 +253,13 @@ class Recorder:
             with suppress(PathError, RevocationError):
                 self._evidence.archive(self._bundle, self._status)
         self._evidence.keep(snapshot, leaf, verdict, self._random)
+
+
+def _name(line: str) -> str:
+    try:
+        return parse(line).id
+    except InputError:
+        return ""
 
 
 def _day(at: datetime) -> str:

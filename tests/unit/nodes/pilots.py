@@ -10,10 +10,12 @@ from pathlib import Path
 
 from ca_bridge.ceremony.journal import INBOX, OUTBOX, Journal
 from ca_bridge.crypto.between import NodeKeys
+from ca_bridge.settings import Pilot
 from ca_bridge.trust.roster import Roster, RosterNode
 from nodes.desk import Desk
 from nodes.outbox import Outbox
 from nodes.shadow import Shadow
+from nodes.tally import Tally
 from nodes.transport import FileSource
 from tests.pki import der
 from tests.unit.nodes.world import Clock
@@ -50,9 +52,10 @@ class Line:
         self.shadow = self.new_shadow()
         self.desk = self.new_desk()
 
-    def new_shadow(self) -> Shadow:
+    def new_shadow(self, bounds: Pilot | None = None) -> Shadow:
         """As another process, or the same after a crash, has it."""
-        return Shadow(self.folder / "gd" / "state", self.trust.folder, clock=self.clock, random=secrets.token_bytes)
+        state = self.folder / "gd" / "state"
+        return Shadow(state, self.trust.folder, clock=self.clock, random=secrets.token_bytes, bounds=bounds)
 
     def new_desk(self) -> Desk:
         """A desk that remembers nothing but what is on the disk."""
@@ -141,3 +144,17 @@ class Line:
         """Names in the batch that is out."""
         raw = json.loads((self.state() / OUTBOX / "batch.json").read_bytes())
         return list(raw["names"])
+
+
+def begun(folder: Path) -> Line:
+    """A city in pilot; what is in force has been so for an hour."""
+    made = Line(folder / "line", Federation(folder / "bundle"))
+    made.clock.pass_(hours=-1)
+    made.desk.open(made.roster)
+    made.clock.pass_(hours=1)
+    return made
+
+
+def tally(line: Line) -> Tally:
+    """The city's numbers."""
+    return line.shadow.tally(line.row())

@@ -19,7 +19,7 @@ from nodes import corpus
 from nodes.shadow import Shadow
 from nodes.tally import Tally, parse_tally, short
 from tests.pki import der
-from tests.unit.nodes.pilots import Line
+from tests.unit.nodes.pilots import Line, begun, tally
 from tests.unit.verdict.conftest import NOW, Federation
 from tests.unit.web.federation import CITY, OTHER, PROVINCE
 
@@ -27,16 +27,7 @@ from tests.unit.web.federation import CITY, OTHER, PROVINCE
 @pytest.fixture
 def line(tmp_path: Path) -> Line:
     """A city in pilot; what is in force has been so for an hour."""
-    made = Line(tmp_path / "line", Federation(tmp_path / "bundle"))
-    made.clock.pass_(hours=-1)
-    made.desk.open(made.roster)
-    made.clock.pass_(hours=1)
-    return made
-
-
-def tally(line: Line) -> Tally:
-    """The city's numbers."""
-    return line.shadow.tally(line.row())
+    return begun(tmp_path)
 
 
 def test_equal_verdicts_leave_a_number_alone(line: Line):
