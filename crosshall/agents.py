@@ -11,7 +11,6 @@ import threading
 import time as time_module
 from collections.abc import Callable
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +25,7 @@ from ca_bridge.settings import Settings
 from ca_bridge.trust.bundle import read_bundle
 from ca_bridge.trust.roster import Roster
 from ca_bridge.types import utc_now
+from ca_bridge.version import VERSION
 from crosshall.node import NodeFolder
 from nodes.desk import Desk
 from nodes.held import Folder
@@ -121,7 +121,7 @@ def shadow_of(settings: Settings) -> Shadow:
 
 def page_rows(settings: Settings, roster: Roster) -> tuple[NodeRow, ...]:
     """Every node as the province knows it now."""
-    return rows(roster, settings.node.state / REPORTS, utc_now(), version("crosshall"))
+    return rows(roster, settings.node.state / REPORTS, utc_now(), VERSION)
 
 
 def write_page(settings: Settings, roster: Roster) -> None:
@@ -162,7 +162,7 @@ def report(file: Path, settings: Settings, done: Round) -> None:
             node=settings.node.name,
             at=time.now.isoformat(timespec="seconds") if known else "",
             made=utc_now().isoformat(timespec="seconds"),
-            version=version("crosshall"),
+            version=VERSION,
             stage=found.stage,
             rung=time.rung.value,
             age_seconds=int(time.age.total_seconds()) if known else -1,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ca_bridge.types import utc_now
+from ca_bridge.version import VERSION
 from nodes import release
 
 app = typer.Typer(no_args_is_help=True, help="Versions of the software: named, staged, a floor; packages checked.")
@@ -66,6 +66,6 @@ def check(
     bundle: Bundle = DEFAULT_BUNDLE,
 ) -> None:
     """On a node, before installing: the version is for it, goes from the one installed, and the package is genuine."""
-    found = release.allowed(release.read_releases(bundle), node, installed("crosshall"), version)
+    found = release.allowed(release.read_releases(bundle), node, VERSION, version)
     release.check_package(file, found)
     typer.echo(f"{found.version}: genuine, and for {node}")

@@ -9,7 +9,6 @@ import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +20,7 @@ from ca_bridge.registry import load_windows
 from ca_bridge.settings import Settings
 from ca_bridge.trust.bundle import read_bundle
 from ca_bridge.verdict.snapshot import compile_bundle
+from ca_bridge.version import VERSION
 from nodes.identity import public, read_node_keys
 
 STAGES = ("install", "data", "trial", "live")
@@ -133,9 +133,8 @@ def _software(settings: Settings) -> None:
         software = read_bundle(settings.node.bundle).roster.software
     except CrosshallError:
         return
-    here = version("crosshall")
-    if software.below(here):
-        raise FederationError("node.below_floor", f"{here} is installed, {software.floor} is the lowest allowed")
+    if software.below(VERSION):
+        raise FederationError("node.below_floor", f"{VERSION} is running, {software.floor} is the lowest allowed")
 
 
 def _roster(settings: Settings) -> None:

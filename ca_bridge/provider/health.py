@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from ca_bridge.provider.keys import SigningKeys
 from ca_bridge.provider.watcher import EVERY
 from ca_bridge.verdict.currency import Currency, currencies
 from ca_bridge.verdict.snapshot import Snapshot
+from ca_bridge.version import VERSION
 
 UNWATCHED = timedelta(seconds=60)
 """How late the watcher may be before the node is red, besides two rounds: a dead one's lease has to run out."""
@@ -75,9 +75,9 @@ class Health:
     """The node's health as one process sees it. Thread safe."""
 
     def __init__(self, services: Services, keys: SigningKeys, version: str = "") -> None:
-        """`version`: of Crosshall; empty: the one installed."""
+        """`version`: of Crosshall; empty: this one."""
         self._services = services
-        self._version = version or installed("crosshall")
+        self._version = version or VERSION
         self._keys = keys
         self._lock = threading.Lock()
         self._probed: tuple[datetime, str] | None = None

@@ -19,13 +19,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from importlib.metadata import version
 from typing import Any
 
 from ca_bridge.errors import CrosshallError, InputError, PathError
 from ca_bridge.store.box import KEY_BYTES, Box
 from ca_bridge.types import Verdict
 from ca_bridge.verdict.snapshot import Snapshot
+from ca_bridge.version import VERSION
 
 FORMAT = 1
 ID_BYTES = 16
@@ -118,7 +118,7 @@ def record(snapshot: Snapshot, leaf: bytes, verdict: Verdict, random: Callable[[
         secret["answers"] = [b64encode(answer).decode() for answer in snapshot.answers]
     made = Record(
         id=name,
-        version=version("crosshall"),
+        version=VERSION,
         at=verdict.at,
         snapshot=verdict.snapshot,
         bundle=snapshot.bundle.hash,
