@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -77,6 +77,9 @@ def init(
     border_threshold: Annotated[int, typer.Option(min=1)] = 1,
     timestamp_key: Annotated[list[Path] | None, typer.Option(help="Timestamp key of another site; repeat.")] = None,
     kind: Annotated[str, typer.Option(help=f"Of the online keys: {', '.join(KINDS)}")] = "ed25519",
+    after: Annotated[
+        Path | None, typer.Option(help="Home of the federation that this one follows: nodes' roles and register.")
+    ] = None,
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Begin a federation: online keys here, drafts of root and targets for their holders to sign."""
@@ -92,6 +95,7 @@ def init(
         border_threshold=border_threshold,
         timestamp=[read_public(path) for path in timestamp_key or ()],
         kind=kind,
+        after=after,
     )
     _show(drafts)
 
@@ -121,11 +125,12 @@ def sign_command(
     yes: Annotated[bool, typer.Option("--yes", help="Without asking; for rehearsals.")] = False,
 ) -> None:
     """Sign a copy of a draft, on the key holder's own machine."""
+    shown = summary(draft).fingerprint
     _show((draft,))
     if not yes:
         typer.confirm("Is this the fingerprint that was read to you, and do you sign?", abort=True)
     with _signer(key_name, passphrase_file, module, token) as signer:
-        sign_draft(draft, signer)
+        sign_draft(draft, signer, shown=shown)
     typer.echo(f"signed: {draft}")
 
 
@@ -148,6 +153,12 @@ def assemble(
 def drafts(home: Home = DEFAULT_HOME) -> None:
     """What waits for signatures."""
     _show(sorted((home / "drafts").glob("*.json")))
+
+
+@app.command()
+def fingerprint(home: Home = DEFAULT_HOME) -> None:
+    """The newest root's fingerprint, for who pins it: at a join, or when a federation has begun anew."""
+    typer.echo(f"fingerprint of the root, to read aloud: {Publisher(home, utc_now).fingerprint()}")
 
 
 @app.command()
@@ -198,7 +209,9 @@ def rotate(
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Draft new keys for a role, in place of all it has; an online role without --key gets a new one here."""
-    _show((Publisher(home, utc_now).rotate(role, [read_public(p) for p in key_file or ()], threshold, kind=kind),))
+    publisher = Publisher(home, utc_now)
+    changed = publisher.rotate(role, [read_public(p) for p in key_file or ()], threshold, kind=kind)
+    _show(dict.fromkeys((changed, *publisher.signed_by(role))))
 
 
 @app.command()
@@ -291,7 +304,7 @@ def verify(
         typer.echo(f"failing: {role}: {code}")
 
 
-def _show(paths: Iterator[Path] | tuple[Path, ...] | list[Path]) -> None:
+def _show(paths: Iterable[Path]) -> None:
     for path in paths:
         found = summary(path)
         typer.echo(f"{path}: {found.role} version {found.version}, until {found.expires:%Y-%m-%d}, {found.files} files")

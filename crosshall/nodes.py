@@ -23,7 +23,7 @@ from crosshall.pilot import differences, promote, shadow_app
 from crosshall.province import admit, epoch, province, remove
 from crosshall.running import run_node
 from crosshall.sign_ins import cuts, sign_ins
-from nodes import joining, status_page
+from nodes import anchoring, joining, status_page
 from nodes.admission import Admission, read_request, same
 from nodes.keys import parse_public
 from nodes.report import load_report
@@ -130,6 +130,32 @@ def join(
     row = joining.join(settings, node, text_of(admission), fingerprint, fetch=fetch, replace=replace_person_key)
     typer.echo(f"joined: {row.name}, stage {row.stage}")
     typer.echo("next: crosshall window add …, then crosshall node run")
+
+
+@app.command()
+def reanchor(
+    root: Annotated[Path, typer.Argument(help="The new federation's 1.root.json, carried here.")],
+    *,
+    fingerprint: Fingerprint,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Where it is fetched.", show_default="as in the settings")
+    ] = None,
+    settings: SettingsFile = DEFAULT_SETTINGS,
+) -> None:
+    """On the node: trust a new root in place of the pinned one; only when the province has begun its federation anew.
+
+    Keys, person key, windows and records stay.
+    """
+    node = load_settings(settings)
+    if node.node.role == "province":
+        raise ConfigError("config.invalid", "the province pins no root")
+    found = anchoring.reanchor(node, text_of(root).encode(), fingerprint, tuple(source or node.sync.sources))
+    typer.echo(f"anchored anew: version {found.version}, issued {found.issued.isoformat()}")
+    done = agent_of(node, tuple(source or ())).round()
+    for where, code in done.codes.items():
+        typer.echo(f"{where}: {code}", err=True)
+    if done.codes:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -6,12 +6,14 @@ its fingerprint before they sign.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from securesystemslib.signer import Signer
 from tuf.api.metadata import Metadata, Root, Targets
 
@@ -22,6 +24,8 @@ from nodes.admission import groups
 from nodes.metadata import parse
 
 _CODE = "federation.draft"
+LOCK_SECONDS = 10.0
+"""How long one process waits for another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,35 @@ def summary(path: Path) -> Summary:
     )
 
 
-def sign_draft(path: Path, signer: Signer) -> None:
-    """Add one signature to the draft file, in place. Raises FederationError `federation.draft`."""
-    _, metadata = read_draft(path)
-    metadata.sign(signer, append=True)
-    write_atomically(path, metadata.to_bytes())
+def sign_draft(path: Path, signer: Signer, *, shown: str = "") -> None:
+    """Add one signature to the draft file, in place. `shown`: the fingerprint that its holder has agreed to.
+
+    Raises FederationError `federation.draft`, also when the draft is another by now; `federation.busy`.
+    """
+    with _unchanged(path):
+        _, metadata = read_draft(path)
+        if shown and groups(metadata.signed_bytes) != shown:
+            raise FederationError(_CODE, f"{path.name}: it was replaced since it was shown")
+        metadata.sign(signer, append=True)
+        write_atomically(path, metadata.to_bytes())
+
+
+@contextmanager
+def _unchanged(path: Path) -> Iterator[None]:
+    """A draft in the federation's own home is not replaced within: a signature on the old one would undo the new."""
+    lock = path.resolve().parent.parent / ".lock"
+    if path.resolve().parent.name != "drafts" or not lock.exists():
+        yield
+        return
+    held = FileLock(lock, timeout=LOCK_SECONDS)
+    try:
+        held.acquire()
+    except Timeout as error:
+        raise FederationError("federation.busy", "another process is changing the federation's home") from error
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def merge(draft: Metadata[Any], copies: Iterable[tuple[str, Metadata[Any]]]) -> None:

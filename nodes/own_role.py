@@ -15,8 +15,8 @@ from tuf.api.metadata import Metadata, Snapshot, Targets
 from ca_bridge.errors import FederationError
 from ca_bridge.types import Clock
 from nodes import roles
+from nodes.delegations import delegate_to
 from nodes.metadata import parse
-from nodes.publish import delegate_to
 from nodes.refusals import check_refusals
 from nodes.repository import Repository
 

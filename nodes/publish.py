@@ -21,10 +21,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from filelock import FileLock, Timeout
 from securesystemslib.signer import Key
 from tuf.api.metadata import (
-    DelegatedRole,
     Delegations,
     Metadata,
-    Role,
     Root,
     Targets,
 )
@@ -35,8 +33,8 @@ from ca_bridge.types import Clock
 from nodes import recovery, roles
 from nodes.admission import groups
 from nodes.collecting import Collector
+from nodes.delegations import delegate_to, drop_keys, go_on, set_keys, set_names
 from nodes.drafts import merge, read_draft, write_draft
-from nodes.keys import check_key
 from nodes.metadata import (
     CUT_OFF,
     names_in,
@@ -116,10 +114,12 @@ class Publisher:
         border_threshold: int,
         timestamp: Sequence[Key] = (),
         kind: str = "ed25519",
+        after: Path | None = None,
     ) -> tuple[Path, ...]:
         """Drafts of the first root and targets of the province `domain`; online keys are made here.
 
-        `timestamp`: keys of other sites.
+        `timestamp`: keys of other sites. `after`: the home of a federation that can sign no root any more; its nodes'
+        roles and its register go on.
 
         Raises FederationError `federation.draft` when a federation is there already, `federation.key`.
         """
@@ -127,8 +127,11 @@ class Publisher:
             raise FederationError(_CODE, "a federation lives here already")
         if not roles.is_province(domain):
             raise FederationError("federation.role", "not the domain of a province")
+        if after is not None and Publisher(after, self._clock).domain != domain:
+            raise FederationError(_CODE, "the federation before is another province's")
+        before = None if after is None else Repository(after / "public").metadata(roles.TARGETS, Targets).signed
         write_atomically(self.home / "domain", f"{domain}\n".encode())
-        Register(self.home).begin()
+        Register(self.home).begin(None if after is None else Register(after))
         made = {role: self.online.new_key(role, kind) for role in ONLINE}
         first = Root(expires=self._expiry(roles.ROOT))
         for role, keys, threshold in (
@@ -137,10 +140,12 @@ class Publisher:
             (roles.SNAPSHOT, [made[roles.SNAPSHOT]], 1),
             (roles.TIMESTAMP, [made[roles.TIMESTAMP], *timestamp], 1),
         ):
-            _set_keys(first.roles[role], keys, threshold, first.keys)
+            set_keys(first.roles[role], keys, threshold, first.keys)
         policy = Targets(expires=self._expiry(roles.TARGETS), delegations=Delegations({}, {}))
         delegate_to(policy, roles.BORDER, border, border_threshold)
         delegate_to(policy, roles.STATUS, [made[roles.STATUS]], 1)
+        if before is not None:
+            go_on(policy, before)
         return self._draft(roles.ROOT, Metadata(first)), self._draft(roles.TARGETS, Metadata(policy))
 
     @property
@@ -193,7 +198,7 @@ class Publisher:
         role = roles.domain_role(domain)
         metadata = self._working(roles.TARGETS)
         delegate_to(metadata.signed, role, keys, threshold)
-        _set_names(metadata.signed, CUT_OFF, [n for n in names_in(metadata.signed, CUT_OFF) if n != role])
+        set_names(metadata.signed, CUT_OFF, [n for n in names_in(metadata.signed, CUT_OFF) if n != role])
         return self._draft(roles.TARGETS, metadata)
 
     @_alone
@@ -205,8 +210,8 @@ class Publisher:
         assert delegations is not None
         assert delegations.roles is not None
         delegations.roles.pop(role, None)
-        _drop_keys(delegations)
-        _set_names(metadata.signed, CUT_OFF, sorted({*names_in(metadata.signed, CUT_OFF), role}))
+        drop_keys(delegations)
+        set_names(metadata.signed, CUT_OFF, sorted({*names_in(metadata.signed, CUT_OFF), role}))
         return self._draft(roles.TARGETS, metadata)
 
     @_alone
@@ -217,7 +222,7 @@ class Publisher:
         names = names_in(metadata.signed, CUT_OFF)
         if role not in names:
             return None
-        _set_names(metadata.signed, CUT_OFF, [name for name in names if name != role])
+        set_names(metadata.signed, CUT_OFF, [name for name in names if name != role])
         return self._draft(roles.TARGETS, metadata)
 
     @_alone
@@ -231,13 +236,21 @@ class Publisher:
         above = roles.delegator(role)
         if above == roles.ROOT:
             metadata = self._working(roles.ROOT)
-            _set_keys(metadata.signed.roles[role], keys, threshold, metadata.signed.keys)
+            set_keys(metadata.signed.roles[role], keys, threshold, metadata.signed.keys)
             used = {keyid for row in metadata.signed.roles.values() for keyid in row.keyids}
             metadata.signed.keys = {keyid: key for keyid, key in metadata.signed.keys.items() if keyid in used}
+            if role == roles.TARGETS:
+                self._draft(role, self._working(role))  # the new holders sign what the old ones signed
             return self._draft(roles.ROOT, metadata)
         metadata = self._working(roles.TARGETS)
         delegate_to(metadata.signed, role, keys, threshold)
+        if role == roles.BORDER and self.repository.newest(role):
+            self._draft(role, self._working(role))
         return self._draft(roles.TARGETS, metadata)
+
+    def signed_by(self, role: str) -> tuple[Path, ...]:
+        """The waiting drafts of a role."""
+        return tuple(path for path in self.drafts.glob("*.json") if path.name.partition(".")[2] == f"{role}.json")
 
     @_alone
     def renew_root(self) -> Path:
@@ -251,7 +264,7 @@ class Publisher:
         Raises FederationError `federation.draft` for a file that is not a copy of a waiting draft.
         """
         read_copies = [(path.name, *read_draft(path)) for path in copies]
-        published, waiting = [], {}
+        published, waiting, held = [], {}, 0
         for role in (roles.ROOT, roles.TARGETS, roles.BORDER):
             draft = self._waiting(role)
             mine = [(name, metadata) for name, found, metadata in read_copies if found == role]
@@ -261,9 +274,11 @@ class Publisher:
                 continue
             merge(draft, mine)
             path = write_draft(self.drafts, role, draft)
-            missing = self._missing(role, draft)
+            missing = held if held and role == roles.TARGETS else self._missing(role, draft)
             if missing:
                 waiting[role] = missing
+                continue
+            if role == roles.ROOT and (held := self._left_behind(draft.signed, read_copies)):
                 continue
             self.repository.put_metadata(role, draft.signed.version, draft.to_bytes())
             path.unlink()
@@ -331,6 +346,19 @@ class Publisher:
         self.drafts.mkdir(parents=True, exist_ok=True)
         return write_draft(self.drafts, role, metadata)
 
+    def _left_behind(self, root: Root, copies: Iterable[tuple[str, str, Metadata[Any]]]) -> int:
+        """How many signatures targets lacks under the new root, which waits for them; a draft waits for them then."""
+        if not self.repository.newest(roles.TARGETS):
+            return 0
+        waiting = self._waiting(roles.TARGETS)
+        targets = waiting or self.repository.metadata(roles.TARGETS, Targets)
+        if waiting is not None:
+            merge(waiting, [(name, copy) for name, found, copy in copies if found == roles.TARGETS])
+        missing = int(root.get_verification_result(roles.TARGETS, targets.signed_bytes, targets.signatures).missing)
+        if missing and waiting is None:
+            self._draft(roles.TARGETS, self._working(roles.TARGETS))
+        return missing
+
     def _missing(self, role: str, draft: Metadata[Any]) -> int:
         """How many signatures a draft still wants; a root is signed by the one before too."""
         above: list[Any] = []
@@ -348,37 +376,3 @@ class Publisher:
 
     def _expiry(self, role: str) -> datetime:
         return self._clock().replace(microsecond=0) + roles.lifetime(role)
-
-
-def _set_keys(role: Role, keys: Sequence[Key], threshold: int, table: dict[str, Key]) -> None:
-    if not 1 <= threshold <= len({key.keyid for key in keys}):
-        raise FederationError("federation.key", f"{threshold} of {len(keys)} keys")
-    for key in keys:
-        check_key(key)
-        table[key.keyid] = key
-    role.keyids = sorted({key.keyid for key in keys})
-    role.threshold = threshold
-
-
-def delegate_to(targets: Targets, role: str, keys: Sequence[Key], threshold: int) -> None:
-    """Delegate `role` to these keys, in the form that every node expects. FederationError `federation.key`."""
-    if targets.delegations is None:
-        targets.delegations = Delegations({}, {})
-    assert targets.delegations.roles is not None
-    row = DelegatedRole(role, [], 1, terminating=role != roles.STATUS, paths=roles.delegated_paths(role))
-    _set_keys(row, keys, threshold, targets.delegations.keys)
-    rows = {**targets.delegations.roles, role: row}
-    # The deepest first: who looks a path up in order meets a county before the city above it.
-    targets.delegations.roles = dict(sorted(rows.items(), key=lambda item: (-item[0].count("."), item[0])))
-    _drop_keys(targets.delegations)
-
-
-def _drop_keys(delegations: Delegations) -> None:
-    used = {keyid for row in (delegations.roles or {}).values() for keyid in row.keyids}
-    delegations.keys = {keyid: key for keyid, key in delegations.keys.items() if keyid in used}
-
-
-def _set_names(targets: Targets, field: str, names: list[str]) -> None:
-    targets.unrecognized_fields.pop(field, None)
-    if names:
-        targets.unrecognized_fields[field] = names

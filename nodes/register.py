@@ -66,9 +66,9 @@ class Register:
     def __init__(self, home: Path) -> None:
         self.path = home / FILE
 
-    def begin(self) -> None:
-        """An empty register, for a federation that begins."""
-        self._store(Entries())
+    def begin(self, before: Register | None = None) -> None:
+        """An empty register, for a federation that begins; or that of the federation `before` it."""
+        self._store(Entries() if before is None else before.load())
 
     def load(self) -> Entries:
         """What is known; where there is no register, nothing but the gap. Raises FederationError `node.register`."""
