@@ -22,6 +22,7 @@ from ca_bridge.crypto.between import NodeKeys, read_node_keys
 from ca_bridge.errors import ConfigError, CrosshallError
 from ca_bridge.fetch.holders import HolderStatus
 from ca_bridge.fetch.http import Client
+from ca_bridge.fetch.whole import WANTED, WholeCrls
 from ca_bridge.identity.keys import PersonKeys as NodePersonKeys
 from ca_bridge.policy.trusted_time import FILE, TimeSource, TrustedTime
 from ca_bridge.provider import front, logs
@@ -86,7 +87,9 @@ def build(
         return sender[0].deliver()
 
     journal = _journal(settings, snapshots, node_keys, clock)
-    answered = HolderStatus(Client(), store, clock, settings.node.name.partition("/")[0])
+    time_now = trusted or trusted_time(settings, clock)
+    whole = WholeCrls(settings.node.state / WANTED, snapshots.current, time_now)
+    answered = whole.beside(HolderStatus(Client(), store, clock, settings.node.name.partition("/")[0]))
     services = Services(
         settings=settings,
         clock=clock,
@@ -98,12 +101,12 @@ def build(
         person_keys=person_keys or _person_keys(folder / "master"),
         windows=WindowFiles(settings.node.state, clock),
         deliver_logouts=deliver,
-        trusted=trusted or trusted_time(settings, clock),
+        trusted=time_now,
         node_keys=node_keys,
         journal=journal,
         answered=answered,
         recorder=_recorder(settings, journal),
-        cuts=Cuts(settings.node.state / CUTS, secrets.token_bytes),
+        cuts=Cuts(settings.node.state / CUTS, secrets.token_bytes, whole),
     )
     tokens = Tokens(services, keys)
     sender.append(LogoutSender(settings.keycloak.logout_url, Logouts(store), tokens, http))

@@ -98,6 +98,8 @@ class Refusal:
     detail: str = ""
     clause: str = ""
     depth: int = 0
+    wanted: str = ""
+    """SHA-256 of the CRL that must be at hand for an answer (`revocation.status`), hexadecimal; mostly empty."""
 
 
 @dataclass(frozen=True, slots=True)

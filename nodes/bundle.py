@@ -1,6 +1,6 @@
 """The bundle folder of the bridge, written from what is in force: the same octets on any two nodes with the same trust.
 
-    targets  as listed            border/x/y  lands in x/y            status  as listed
+    targets  as listed            border/x/y  lands in x/y            status  as listed; a CRL or its filter
     refusals of nodes ──▶ denials/nodes/… (rows of their namespace only), crls/nodes/…
 
 What of the border does not fit is left out with all of the border, and said; `bundle.json` is written last.
@@ -22,6 +22,7 @@ from ca_bridge.trust.model import load_table
 from ca_bridge.trust.profile import Profile, parse_profile
 from ca_bridge.trust.rules import parse_denials
 from nodes import roles
+from nodes.filters import filter_path, unfit
 from nodes.held import Folder
 from nodes.refusals import in_namespace, table
 from nodes.view import FileRef, Trusted
@@ -52,6 +53,7 @@ class Written:
 def compose(trusted: Trusted, folder: Folder, own: str) -> Composed:
     """The bundle that is in force, at the node `own`. FederationError `federation.object`, `federation.bundle`."""
     core = {ref.path: _load(folder, ref) for ref in trusted.files if not _foreign(ref.path)}
+    _lay_whole(core, trusted, folder)
     border = {ref.path.removeprefix("border/"): _load(folder, ref) for ref in trusted.files if _foreign(ref.path)}
     failing: dict[str, str] = {}
     if border:
@@ -122,6 +124,16 @@ def _build(
     except CrosshallError as error:
         raise FederationError(_CODE, f"{error.code}: {error.detail}") from error
     return Composed(manifest, whole, bundle, failing)
+
+
+def _lay_whole(core: dict[str, bytes], trusted: Trusted, folder: Folder) -> None:
+    """CRLs that are at hand whole take the place of their filters. FederationError `federation.object`: one must be."""
+    needed = set(unfit(folder.get, trusted))
+    for ref in trusted.whole:
+        data = _load(folder, ref) if ref in needed else folder.get(ref.sha256)
+        if data is not None:
+            core[ref.path] = data
+            del core[filter_path(ref.path)]
 
 
 def _load(folder: Folder, ref: FileRef) -> bytes:

@@ -23,6 +23,7 @@ def verify(source: str, root: bytes, now: datetime | None, own: str) -> tuple[Tr
         client.folder.start(root)
         update = client.update(open_source(source), now)
         trusted = client.trusted(now or update.issued)
+        client.bring_whole(open_source(source), now or update.issued)
         return trusted, compose(trusted, client.folder, own)
 
 
@@ -31,8 +32,10 @@ def export(public: Path, root: bytes, into: Path, own: str) -> Trusted:
     with tempfile.TemporaryDirectory() as folder:
         client = Client(Path(folder))
         client.folder.start(root)
-        update = client.update(open_source(f"file:{public.resolve()}"), None)
+        source = open_source(f"file:{public.resolve()}")
+        update = client.update(source, None)
         trusted = client.trusted(update.issued)
+        client.bring_whole(source, update.issued)  # who reads the disk may have no line to fetch one by
         compose(trusted, client.folder, own)
         publish_mirror(client.folder, into)
         return trusted

@@ -19,6 +19,7 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timest
 from ca_bridge.errors import FederationError
 from nodes import delta, lane, roles
 from nodes.files import Files
+from nodes.filters import unfit
 from nodes.held import Folder, Held, RoleRef, targets_of
 from nodes.metadata import (
     check_bytes,
@@ -33,7 +34,7 @@ from nodes.metadata import (
 )
 from nodes.refusals import check_refusals
 from nodes.transport import Source, Ticks, fetch, read
-from nodes.view import Trusted, cut_off, delegators, view
+from nodes.view import FileRef, Trusted, cut_off, delegators, view
 
 LEAP = timedelta(hours=24)
 """Ours: how far a signed time may run ahead of counted time in one boot: a stolen key shall not end certificates."""
@@ -102,6 +103,7 @@ class Client:
         if whole:
             trusted = view(self.folder, new, reference)
             run.files.bring(trusted.wanted())
+            run.files.bring(unfit(self.folder.get, trusted))
             if accept is not None:
                 accept(trusted)
         self.folder.commit(new)
@@ -124,6 +126,20 @@ class Client:
             return None
         return issued_of(self.folder.metadata(held.timestamp, roles.TIMESTAMP, Timestamp).signed)
 
+    def missing_whole(self, now: datetime) -> tuple[FileRef, ...]:
+        """CRLs for which filters stand and which are not at hand, at trusted time `now`."""
+        return tuple(ref for ref in self.trusted(now).whole if self.folder.get(ref.sha256) is None)
+
+    def bring(self, source: Source, ref: FileRef, seconds: float | None = None) -> None:
+        """Have one listed file at hand. Raises FederationError; what came of it stays for the next try."""
+        ends = self._ticks() + (self._seconds if seconds is None else seconds)
+        Files(self.folder, source, ends).bring([ref])
+
+    def bring_whole(self, source: Source, now: datetime) -> None:
+        """Have every CRL at hand, at trusted time `now`. FederationError `federation.absent`: `source` lacks one."""
+        for ref in self.missing_whole(now):
+            self.bring(source, ref)
+
     def follow_lane(self, source: Source, now: datetime) -> bool:
         """Only the lane of a source, for refusals. `now`: trusted time."""
         held = self.folder.load()
@@ -143,7 +159,8 @@ class Client:
         trusted = view(self.folder, held, now)
         own = {held.root, held.timestamp, held.snapshot, *(ref.sha256 for ref in held.roles.values())}
         lanes = {ref.sha256 for refs in held.lane.values() for ref in refs}
-        self.folder.sweep(own | lanes | {ref.sha256 for ref in trusted.wanted()})
+        files = {ref.sha256 for ref in (*trusted.wanted(), *trusted.whole)}
+        self.folder.sweep(own | lanes | files)
 
 
 class _Run:

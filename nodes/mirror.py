@@ -14,6 +14,7 @@ from ca_bridge.errors import FederationError
 from ca_bridge.files import write_atomically
 from nodes import roles
 from nodes.files import target_path
+from nodes.filters import filter_path
 from nodes.held import Folder, Held
 from nodes.repository import Repository
 from nodes.view import FileRef, is_refusal
@@ -72,6 +73,8 @@ def _targets(folder: Folder, public: Path, targets: Targets, *, everything: bool
             continue
         ref = FileRef(path, file.hashes["sha256"], file.length)
         place = public / target_path(path, ref.sha256)
+        if filter_path(path) in targets.targets and folder.get(ref.sha256) is None:
+            continue  # this node has not needed it
         places.add(place)
         if not place.is_file() or place.stat().st_size != ref.length:
             write_atomically(place, _get(folder, ref.sha256, path))

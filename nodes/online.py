@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timest
 from ca_bridge.errors import FederationError
 from ca_bridge.types import Clock
 from nodes import roles
+from nodes.filters import with_filters
 from nodes.keys import load_key, save_key
 from nodes.keys import new_key as make_key
 from nodes.metadata import ISSUED, SUSPENDED, digest, issued_of, names_in, parse, time_text, verify
@@ -33,14 +34,38 @@ class Online:
         self._clock = clock
 
     def status(self, files: Mapping[str, bytes], *, suspended: bool | None = None) -> None:
-        """Exactly these CRLs, denials and filters from now on; `suspended`: the border, as it was when None."""
+        """Exactly these CRLs and denials from now on; `suspended`: the border, as it was when None.
+
+        Filters of large CRLs of published CAs are made here, whatever `files` holds of filters.
+        """
         before = self._status()
+        files = self.with_filters(files)
         same = {p: digest(d) for p, d in files.items()} == {p: f.hashes["sha256"] for p, f in before.targets.items()}
         now = roles.BORDER in names_in(before, SUSPENDED)
         if same and suspended in (None, now):
             return
         self.write(files, suspended=now if suspended is None else suspended)
         self.snapshot()
+
+    def with_filters(
+        self, files: Mapping[str, bytes], trust: Callable[[], Mapping[str, bytes]] | None = None
+    ) -> dict[str, bytes]:
+        """`files` of the status role with the filters that they are worth; `trust`: what will be published, by path."""
+        before = self._status().targets
+
+        def known(path: str) -> bytes | None:
+            return self.repository.file(before[path]) if path in before else None
+
+        return with_filters(files, trust or self._trust, known)
+
+    def _trust(self) -> dict[str, bytes]:
+        """The published files of key holders, by path."""
+        found: dict[str, bytes] = {}
+        for role in (roles.TARGETS, roles.BORDER):
+            if self.repository.newest(role):
+                listed = self.repository.metadata(role, Targets).signed.targets
+                found |= {path: self.repository.file(file) for path, file in listed.items()}
+        return found
 
     def status_files(self) -> dict[str, bytes]:
         """What the status role publishes now."""
@@ -119,7 +144,11 @@ class Online:
         self.repository.put_metadata(roles.STATUS, signed.version, metadata.to_bytes())
 
     def resign(self) -> None:
-        """Under new keys, when they were replaced."""
+        """Under new keys, when they were replaced; with filters of CRLs whose CAs are published only now."""
+        files = self.status_files()
+        made = self.with_filters(files)
+        if made != files:
+            self.write(made, suspended=roles.BORDER in names_in(self._status(), SUSPENDED))
         targets = self.repository.metadata(roles.TARGETS, Targets).signed
         try:
             verify(targets, roles.STATUS, self.repository.metadata(roles.STATUS, Targets))

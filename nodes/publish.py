@@ -181,7 +181,9 @@ class Publisher:
         if self.repository.newest(roles.TARGETS):
             self.status(parts[roles.STATUS])
         else:
-            self.online.write(parts[roles.STATUS], suspended=False)
+            published = {**parts[roles.TARGETS], **parts[roles.BORDER]}
+            refusals = self.online.with_filters(parts[roles.STATUS], lambda: published)
+            self.online.write(refusals, suspended=False)
         drafts = []
         for role in (roles.TARGETS, roles.BORDER):
             files = {path: self.repository.put_file(path, data) for path, data in parts[role].items()}

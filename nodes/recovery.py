@@ -149,10 +149,13 @@ def _fetch(province: Province, source: Source, scratch: Path, staged: Repository
     client.folder.start(province.root())
     update = client.update(source, None)
     trusted = client.trusted(update.issued)
+    client.bring_whole(source, update.issued)  # a county's mirror may lack some: federation.absent
     compose(trusted, client.folder, province.domain)
     publish_mirror(client.folder, staged.folder)
     files = {}
-    for ref in (*trusted.files, *trusted.spare):
+    for ref in (*trusted.files, *trusted.spare, *trusted.whole):
+        if ref.path.startswith("filters/"):
+            continue  # made where they are published, no part of the source
         data = client.folder.get(ref.sha256)
         if data is None:
             raise FederationError("federation.object", f"{ref.path} is missing or damaged")

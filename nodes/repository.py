@@ -21,6 +21,7 @@ from ca_bridge.errors import FederationError
 from ca_bridge.files import write_atomically
 from nodes import delta, roles
 from nodes.files import pack, target_path
+from nodes.filters import filter_path
 from nodes.lane import hint_of
 from nodes.metadata import HINT, NO_LANE, ROOT_HINT, S, digest, parse
 
@@ -120,7 +121,12 @@ class Repository:
 
     def put_pack(self, listed: Iterable[Targets], metadata: Iterable[bytes]) -> None:
         """One file with all that a new node needs (`nodes.files`)."""
-        files = [file for targets in listed for _, file in sorted(targets.targets.items())]
+        files = [
+            file
+            for targets in listed
+            for path, file in sorted(targets.targets.items())
+            if filter_path(path) not in targets.targets
+        ]
         data = pack([*metadata, *(self.file(file) for file in files)])
         folder = self.folder / "packs"
         name = digest(data)

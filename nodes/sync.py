@@ -1,6 +1,7 @@
 """The sync agent: every half minute it asks its sources in order, applies what is newer, and writes trusted time.
 
     source ─▶ Client.update ─▶ bundle/ ─▶ trusted-time.json ─▶ mirror for counties ─▶ status.json
+    filters first; CRLs for which they stand afterwards: all at a city, at a county those that the bridge waits for
 
 What fails is written down and tried again; nothing that fails ever makes the node trust more, and time goes on being
 counted, so that the ladder closes by itself when no newer word comes.
@@ -9,10 +10,11 @@ counted, so that the ladder closes by itself when no newer word comes.
 from __future__ import annotations
 
 import json
+import os
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -21,20 +23,25 @@ from pathlib import Path
 import structlog
 
 from ca_bridge.errors import CrosshallError, FederationError, PathError
+from ca_bridge.fetch.whole import WANTED
 from ca_bridge.files import write_atomically
 from ca_bridge.settings import Settings
 from nodes import clock
-from nodes.bundle import compose, write
+from nodes.bundle import Written, compose, write
 from nodes.client import LEAP, Client, Update
 from nodes.held import Folder
 from nodes.metadata import time_text
 from nodes.mirror import publish_mirror
-from nodes.transport import FileSource, Source, Ticks, open_source
-from nodes.view import Trusted
+from nodes.transport import FILE, FileSource, Source, Ticks, open_source
+from nodes.view import FileRef, Trusted
 
 MOST_SECONDS = 45.0
 """The longest between two checks: with a minute's work elsewhere a refusal is everywhere within 60 s."""
 JITTER = 0.2
+LOOK_SECONDS = 0.5
+"""Between two looks for CRLs that the bridge waits for."""
+WHOLE_SECONDS = 10.0
+"""What CRLs for which filters stand may take of a round: the next check must not be late."""
 STATUS = "status.json"
 
 _log = structlog.get_logger(__name__)
@@ -54,6 +61,8 @@ class AgentSettings:
     ca_file: str = ""
     public: Path | None = None
     """Folder of the mirror with the node's own lane; None for a node that nobody stands below."""
+    whole: bool = False
+    """Bring every CRL for which a filter stands, after the rest: nodes below find here what they must look up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,8 @@ class Agent:
         self._record_file = settings.state / clock.FILE
         self._sources: dict[str, Source] = {}
         self._repair = False
+        self._tried: set[str] = set()
+        """Wishes that were looked at since the last round."""
 
     def run(self, stop: threading.Event) -> None:
         """Round after round until `stop`."""
@@ -106,7 +117,26 @@ class Agent:
             done = self.round()
             if done.codes:
                 _log.warning("sync", codes=dict(done.codes), failing=dict(done.failing))
-            stop.wait(self.pause())
+            ends = self._ticks() + self.pause()
+            while (left := ends - self._ticks()) > 0 and not stop.wait(min(left, LOOK_SECONDS)):
+                self.look_up()
+
+    def look_up(self) -> bool:
+        """Bring the CRLs that the bridge waits for (`fetch.whole`); True when the bundle has changed. Never raises.
+
+        What a source did not give is tried again in the next round.
+        """
+        if not self._wishes() - self._tried:
+            return False
+        try:
+            record = self._record()
+            if record is None:
+                return False
+            now = clock.at(record, self._machine())
+            return self._bring_whole(now, whole=False) and self._write_bundle(now).changed
+        except (OSError, CrosshallError) as error:
+            _log.warning("sync", code=error.code if isinstance(error, CrosshallError) else "federation.disk")
+            return False
 
     def pause(self) -> float:
         """Seconds until the next round: the interval ± 20 %, never above 45."""
@@ -117,6 +147,7 @@ class Agent:
         """One check of the sources, applied. Never raises for what a source or this machine's disk does wrong."""
         codes: dict[str, str] = {}
         last = self.last()
+        self._tried = set()
         try:
             record = self._record()
             update, name = self._ask(record, codes)
@@ -166,9 +197,7 @@ class Agent:
         known = record is not None and record.boot == reading[1] and not record.rebooted
         for url in self._settings.sources:
             try:
-                if url not in self._sources:
-                    self._sources[url] = open_source(url, ca_file=self._settings.ca_file, ticks=self._ticks)
-                source = self._sources[url]
+                source = self._source(url)
                 leap = LEAP if known else None
                 update = self._client.update(source, now, accept=self._accept, leap=leap, repair=self._repair)
             except FederationError as error:
@@ -177,6 +206,11 @@ class Agent:
             self._repair = False
             return update, source.name
         return None, ""
+
+    def _source(self, url: str) -> Source:
+        if url not in self._sources:
+            self._sources[url] = open_source(url, ca_file=self._settings.ca_file, ticks=self._ticks)
+        return self._sources[url]
 
     def _accept(self, trusted: Trusted) -> None:
         compose(trusted, self._client.folder, self._settings.name)
@@ -191,11 +225,13 @@ class Agent:
         now = record.now
         self._own_lane(now)
         trusted = self._client.trusted(now)
-        written = write(compose(trusted, self._client.folder, self._settings.name), self._settings.bundle)
+        written = self._write_bundle(now)
         # Only now: who reads the time must find the bundle that it speaks of.
         clock.store(self._record_file, record)
-        if self._settings.public is not None:
-            publish_mirror(self._client.folder, self._settings.public)
+        self._mirror()
+        if self._bring_whole(now, whole=self._settings.whole or name == FILE):  # a disk may go again
+            written = replace(self._write_bundle(now), changed=True)
+            self._mirror()
         done = Round(
             time_text(now),
             time_text(now) if update is not None else last.good,
@@ -211,6 +247,51 @@ class Agent:
         )
         self._write(done)
         return done
+
+    def _write_bundle(self, now: datetime) -> Written:
+        composed = compose(self._client.trusted(now), self._client.folder, self._settings.name)
+        return write(composed, self._settings.bundle)
+
+    def _mirror(self) -> None:
+        if self._settings.public is not None:
+            publish_mirror(self._client.folder, self._settings.public)
+
+    def _bring_whole(self, now: datetime, *, whole: bool) -> bool:
+        """CRLs for which filters stand, all or those that are waited for; True when one came.
+
+        From the sources in order, each for a few seconds: what is left goes on in the next round.
+        """
+        wishes, missing = self._wishes(), self._client.missing_whole(now)
+        wanted = [ref for ref in missing if whole or ref.sha256 in wishes]
+        left = wanted
+        for url in self._settings.sources:
+            if left:
+                left = self._bring(url, left)
+        for name in wishes - {ref.sha256 for ref in left}:  # at hand now, or not listed any more
+            (self._settings.state / WANTED / name).unlink(missing_ok=True)
+        self._tried |= wishes
+        return len(left) < len(wanted)
+
+    def _bring(self, url: str, refs: Sequence[FileRef]) -> list[FileRef]:
+        """What of `refs` this source did not give."""
+        left: list[FileRef] = []
+        ends = self._ticks() + WHOLE_SECONDS
+        for number, ref in enumerate(refs):
+            try:
+                self._client.bring(self._source(url), ref, ends - self._ticks())
+            except FederationError as error:
+                _log.warning("sync", source=url, code=error.code, crl=ref.sha256[:16])
+                if error.code != "federation.absent":
+                    return [*left, *refs[number:]]
+                left.append(ref)
+        return left
+
+    def _wishes(self) -> set[str]:
+        """SHA-256 of the CRLs that the bridge waits for."""
+        try:
+            return {entry.name for entry in os.scandir(self._settings.state / WANTED)}
+        except OSError:
+            return set()
 
     def _own_lane(self, now: datetime) -> None:
         """What this node refuses counts here at once, line or no line."""
@@ -236,6 +317,7 @@ def agent_of(settings: Settings, *, sources: tuple[str, ...] = (), root: bytes |
             sync.interval_seconds,
             str(sync.ca_file or ""),
             None if node.role == "province" else settings.front.published,
+            whole=node.role == "city",
         )
     )
     if root is not None:

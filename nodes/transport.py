@@ -24,6 +24,8 @@ from ca_bridge.provider.http import is_localhost
 
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 10.0
+FILE = "file"
+"""Name of a folder or carried disk as a source."""
 _CHUNK = 64 * 1024
 Ticks = Callable[[], float]
 Opened = AbstractContextManager[tuple[int, Iterator[bytes]]]
@@ -235,7 +237,7 @@ class FileSource:
     """A folder. Links are not followed out of it."""
 
     def __init__(self, folder: Path, *, ticks: Ticks = time.monotonic) -> None:
-        self.name = "file"
+        self.name = FILE
         self._folder = folder
         self._ticks = ticks
 

@@ -15,6 +15,7 @@ from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
 from ca_bridge.errors import FederationError
 from nodes import roles
+from nodes.filters import filter_path
 from nodes.held import Folder, Held, targets_of
 from nodes.metadata import CUT_OFF, SUSPENDED, issued_of, names_in, time_text
 
@@ -52,6 +53,8 @@ class Trusted:
     """By role, RFC 3339: of its metadata in force."""
     spare: tuple[FileRef, ...] = ()
     """Of a border that is not in force now: at hand for the day it is again, and for mirrors."""
+    whole: tuple[FileRef, ...] = ()
+    """CRLs for which a filter stands in `files`: brought when a certificate must be looked up in one."""
 
     def wanted(self) -> tuple[FileRef, ...]:
         """Every file that must be at hand."""
@@ -71,7 +74,10 @@ def view(folder: Folder, held: Held, now: datetime) -> Trusted:
         ends[roles.TIMESTAMP] = stamp.expires
     failing = {**{role: EXPIRED for role, end in ends.items() if end <= now}, **held.failing}
     lanes = {role: [folder.metadata(r.sha256, role, Targets).signed for r in refs] for role, refs in held.lane.items()}
-    files = [*_refs(targets), *_refs(status)]
+    listed_status = _refs(status)
+    there = {ref.path for ref in listed_status}
+    whole = tuple(sorted(ref for ref in listed_status if filter_path(ref.path) in there))
+    files = [*_refs(targets), *(ref for ref in listed_status if ref not in whole)]
     suspended = any(roles.BORDER in names_in(s, SUSPENDED) for s in (status, *lanes.get(roles.STATUS, ())))
     if suspended and roles.BORDER in held.roles:
         failing.setdefault(roles.BORDER, SUSPENDED_CODE)
@@ -94,6 +100,7 @@ def view(folder: Folder, held: Held, now: datetime) -> Trusted:
         failing,
         {role: time_text(end) for role, end in ends.items()},
         () if in_force else tuple(border),
+        whole,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from cryptography import x509
 
@@ -45,6 +45,25 @@ class IssuingDistributionPoint:
     only_attribute: bool = False
 
 
+class Summary(Protocol):
+    """Stands in for a CRL's entries where only its head is at hand (`trust.filter`)."""
+
+    @property
+    def whole(self) -> str:
+        """SHA-256 of the CRL itself, hexadecimal."""
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of the SubjectPublicKeyInfo that signed it, hexadecimal: by the word of who made the summary."""
+
+    @property
+    def sm2_id(self) -> str:
+        """The SM2 ID under which it did."""
+
+    def may_hold(self, serial: int) -> bool:
+        """False only for a serial number that is not in the CRL."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Crl:
     """A CRL whose every known extension could be decoded; its signature has not been looked at."""
@@ -69,6 +88,9 @@ class Crl:
     unusable: str
     """Why the list must not be used (an unknown critical extension, in the list or an entry); empty when it may."""
     entries: Entries = field(repr=False)
+    summary: Summary | None = field(default=None, repr=False)
+    """Set: this is the head alone, without entries and signature, and the summary speaks for both; `sha256` is then of
+    the summary's file."""
 
     @property
     def tbs(self) -> memoryview:
@@ -88,6 +110,12 @@ class Crl:
     def find(self, issuer: Name, serial: int) -> Entry | None:
         """The entry of a certificate, None when it is not listed."""
         return self.entries.find(issuer.normalised, serial)
+
+    def may_list(self, issuer: Name, serial: int) -> bool:
+        """False only for a certificate that is not listed."""
+        if self.summary is not None:
+            return self.summary.may_hold(serial)
+        return self.find(issuer, serial) is not None
 
 
 def parse_crl(data: bytes) -> Crl:
@@ -159,6 +187,23 @@ def _decode(data: bytes) -> Crl:
         unusable=_unusable(found) or entries.unusable,
         entries=entries,
     )
+
+
+def head_of(data: bytes) -> bytes:
+    """The CRL `data` without its entries and signature: what `parse_crl` reads of it is the same but for these.
+
+    Raises InputError `asn1.*` for what `parse_crl` refuses.
+    """
+    outer = der.children(data, limit=3)
+    parts = list(der.items(data, outer[0][2], outer[0][3], 10))
+    kept = [
+        der.raw(data, item)
+        for number, item in enumerate(parts)
+        if not (item[0] == der.SEQUENCE and number and parts[number - 1][0] in (der.UTC_TIME, der.GENERALIZED_TIME))
+    ]
+    unsigned = der.encoded(der.BIT_STRING, b"\0")
+    body = der.encoded(der.SEQUENCE, b"".join(kept)) + der.raw(data, outer[1]) + unsigned
+    return der.encoded(der.SEQUENCE, body)
 
 
 def _extensions(data: bytes, rest: list[der.Tlv], version: int) -> dict[str, Extension]:

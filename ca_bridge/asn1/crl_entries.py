@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bisect
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -63,6 +64,12 @@ class Entries:
                 return _entry(self._data, position)
             slot = (slot + 1) & self._mask
         return None
+
+    def serials(self) -> Iterator[int]:
+        """Every serial number, in no order; of an indirect CRL for all its issuers."""
+        for position in self._table:
+            if position:
+                yield int.from_bytes(self._serial(position), "big", signed=True)
 
     def _fill(self, positions: array[int]) -> None:
         self.count = len(positions)

@@ -92,6 +92,15 @@ def raw(data: bytes, item: Tlv) -> bytes:
     return data[item[1] : item[3]]
 
 
+def encoded(tag: int, content: bytes) -> bytes:
+    """The one encoding of a value."""
+    size = len(content)
+    if size < 0x80:
+        return bytes((tag, size)) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(length))) + length + content
+
+
 def integer(octets: bytes) -> int:
     """An INTEGER's value (may be negative); the encoding must be minimal (X.690 §8.3.2)."""
     if not octets or len(octets) > MAX_INTEGER_OCTETS:

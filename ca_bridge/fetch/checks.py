@@ -13,10 +13,9 @@ from datetime import datetime, timedelta
 from ca_bridge.asn1.certificate import Certificate
 from ca_bridge.asn1.crl import Crl, load_crl
 from ca_bridge.asn1.ocsp import GOOD, REVOKED, OcspResponse, Single, parse_ocsp
-from ca_bridge.crypto import signatures
 from ca_bridge.errors import CrosshallError, RevocationError
 from ca_bridge.fetch.authorities import Authority
-from ca_bridge.revocation.crl import CrlSet, Query, crl_status
+from ca_bridge.revocation.crl import CrlSet, Query, crl_status, signed
 from ca_bridge.revocation.ocsp import MAX_AGE, OcspQuery, good_until, signed_for, speaks_of
 from ca_bridge.revocation.status import FUTURE_SKEW, Kind, shifted
 
@@ -62,7 +61,8 @@ def _check_newer(crl: Crl, other: Crl, authority: Authority) -> None:
     number, before = crl.number or 0, other.number or 0
     falls = crl.this_update < other.this_update or number < before
     twice = (number, crl.this_update) == (before, other.this_update)
-    if not (falls or twice) or crl.tbs == other.tbs or not _signed(other, authority):
+    same = crl.tbs == other.tbs or (other.summary is not None and other.summary.whole == crl.sha256)
+    if not (falls or twice) or same or not _signed(other, authority):
         return
     if falls:
         raise refused("older than a good copy at hand: crlNumber or thisUpdate falls")
@@ -83,22 +83,8 @@ def _coverage(crl: Crl) -> tuple[object, bytes, bool]:
 
 
 def _signed(crl: Crl, authority: Authority) -> bool:
-    for signer in authority.signers():
-        if signer.subject.normalised != crl.issuer.normalised:
-            continue
-        try:
-            signatures.verify(
-                signer.spki,
-                crl.signature_algorithm,
-                crl.signature_parameters,
-                crl.tbs,
-                crl.signature,
-                sm2_id=authority.profile.sm2_id,
-            )
-        except CrosshallError:
-            continue
-        return True
-    return False
+    own = [signer for signer in authority.signers() if signer.subject.normalised == crl.issuer.normalised]
+    return any(signed(crl, signer.spki, authority.profile.sm2_id) for signer in own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ CRLs under the key that issued the certificate come first, other keys of the nam
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -50,12 +51,16 @@ class CrlSet:
     def of(crls: Iterable[Crl]) -> CrlSet:
         """The set of those CRLs that may be used at all.
 
-        Newer is what has the later thisUpdate: real national CRLs all say crlNumber 0, and some say none.
+        Newer is what has the later thisUpdate: real national CRLs all say crlNumber 0, and some say none. A filter
+        gives way to the CRL that it stands for.
         """
+        crls = tuple(crls)
+        whole = {crl.sha256 for crl in crls}
         complete: dict[Normalised, list[Crl]] = {}
         deltas: dict[Normalised, list[Crl]] = {}
         for crl in sorted(crls, key=lambda c: (c.this_update, c.number or 0), reverse=True):
-            if not crl.unusable:
+            replaced = crl.summary is not None and crl.summary.whole in whole
+            if not crl.unusable and not replaced:
                 into = complete if crl.delta_base is None else deltas
                 into.setdefault(crl.issuer.normalised, []).append(crl)
         return CrlSet({k: tuple(v) for k, v in complete.items()}, {k: tuple(v) for k, v in deltas.items()})
@@ -100,6 +105,7 @@ class _Walk:
         self._verified = verified
         self._mask: frozenset[int] = frozenset()
         self._revoked: Status | None = None
+        self._listed: Status | None = None
         self._stale: Status | None = None
         self._oldest: datetime | None = None
         self._earliest: datetime | None = None
@@ -107,12 +113,14 @@ class _Walk:
     @property
     def settled(self) -> bool:
         """Nothing more can be learnt."""
-        return self._revoked is not None or self._mask >= ALL_REASONS
+        return self._revoked is not None or self._listed is not None or self._mask >= ALL_REASONS
 
     def result(self) -> Status:
-        """What was learnt: revoked wins, then a full set of reasons, then stale."""
+        """What was learnt: revoked wins, then what may be, then a full set of reasons, then stale."""
         if self._revoked is not None:
             return self._revoked
+        if self._listed is not None:
+            return self._listed
         if self._mask >= ALL_REASONS:
             return Status(Kind.GOOD, "", self._oldest, self._earliest)
         return self._stale or UNKNOWN
@@ -149,12 +157,18 @@ class _Walk:
         delta = self._delta(crl, own_key=own_key)
         base, top = (crl, delta) if delta is not None else (crl, crl)
         entry = base.find(certificate.issuer, certificate.serial)
+        wanted = base.summary.whole if base.summary and base.summary.may_hold(certificate.serial) else ""
         if delta is not None:
             changed = delta.find(certificate.issuer, certificate.serial)
             if changed is not None:
+                wanted = ""
                 entry = None if changed.reason == REMOVE_FROM_CRL else changed
         if entry is not None and entry.reason != REMOVE_FROM_CRL:
             self._revoked = _revoked(entry, top)
+        elif wanted:
+            # Revoked or not, this CRL ends the walk or goes on with it: nothing after it may be asked before that.
+            detail = f"the CRL {wanted[:16]} must be looked up, and is not at hand"
+            self._listed = Status(Kind.LISTED, detail, top.this_update, top.next_update, wanted=wanted)
         elif top.next_update is None or self._query.at > shifted(top.next_update, self._query.grace):
             until = "without nextUpdate" if top.next_update is None else f"valid to {top.next_update.isoformat()}"
             self._stale = Status(Kind.STALE, f"CRL {until}", top.this_update, top.next_update)
@@ -189,13 +203,16 @@ class _Walk:
                 continue
             key = (crl.sha256, spki, sm2_id)
             if key not in self._verified:
-                self._verified[key] = _signature_good(crl, spki, sm2_id)
+                self._verified[key] = signed(crl, spki, sm2_id)
             if self._verified[key] and self._signers.trusted(token, self._query.at):
                 return True
         return False
 
 
-def _signature_good(crl: Crl, spki: bytes, sm2_id: str) -> bool:
+def signed(crl: Crl, spki: bytes, sm2_id: str) -> bool:
+    """Whether this key (SubjectPublicKeyInfo, DER) signed the CRL; of a filter, by the word of who made it."""
+    if crl.summary is not None:
+        return (crl.summary.key, crl.summary.sm2_id) == (hashlib.sha256(spki).hexdigest(), sm2_id)
     try:
         signatures.verify(
             spki, crl.signature_algorithm, crl.signature_parameters, crl.tbs, crl.signature, sm2_id=sm2_id

@@ -21,12 +21,15 @@ class Kind(IntEnum):
     UNKNOWN = 0
     STALE = 1
     GOOD = 2
-    REVOKED = 3
+    LISTED = 3
+    """A filter says that the CRL may list it, and the CRL is not at hand: unknown, whatever another answer says."""
+    REVOKED = 4
 
 
 CODES: Mapping[Kind, tuple[str, str]] = {
     Kind.REVOKED: ("revocation.revoked", "revocation.ca_revoked"),
     Kind.STALE: ("revocation.stale", "revocation.ca_stale"),
+    Kind.LISTED: ("revocation.unknown", "revocation.ca_unknown"),
     Kind.UNKNOWN: ("revocation.unknown", "revocation.ca_unknown"),
 }
 """What a status that does not pass is called: for the leaf, and for a CA above it."""
@@ -43,11 +46,14 @@ class Status:
     next_update: datetime | None = None
     """Until when it counts; of several, the earliest."""
     clause: str = "RFC 5280 §6.3.3"
+    wanted: str = ""
+    """SHA-256 of the CRL in which it must be looked up; empty but for LISTED."""
 
 
 def failure(status: Status, depth: int) -> RevocationError:
     """The error of a status that does not pass, for the certificate at `depth` (0 is the leaf)."""
-    return RevocationError(CODES[status.kind][depth > 0], status.detail, clause=status.clause, depth=depth)
+    code = CODES[status.kind][depth > 0]
+    return RevocationError(code, status.detail, clause=status.clause, depth=depth, wanted=status.wanted)
 
 
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)

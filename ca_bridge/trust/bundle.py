@@ -2,10 +2,11 @@
 
     bundle.json ── format, version, issued, files: {path: SHA-256}
     anchors/ cross/ crls/ lists/ ── certificates, CRLs
+    filters/<name>.gcs ── in the place of crls/<name>.crl (`trust.filter`)
     profiles/ levels.toml policy.toml denials/ lists/ roster.json ── tables
 
-A file that is not listed, is missing, or differs makes the whole bundle refused. A listed CRL that cannot be read is
-left out and named in `problems`: the certificates it covers are then unknown, and nobody else's sign-in stops.
+A file that is not listed, is missing, or differs makes the whole bundle refused. A listed CRL or filter that cannot be
+read is left out and named in `problems`: the certificates it covers are then unknown, and nobody else's sign-in stops.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ca_bridge.asn1.certificate import Certificate, load_anchor, load_certificat
 from ca_bridge.asn1.crl import MAX_CRL_OCTETS, Crl, load_crl
 from ca_bridge.errors import CrosshallError, PathError
 from ca_bridge.files import write_atomically
+from ca_bridge.trust.filter import parse_filter
 from ca_bridge.trust.lists import ListEntry, parse_rows
 from ca_bridge.trust.model import Model, Sha256, build
 from ca_bridge.trust.profile import Profile, parse_profile
@@ -308,9 +310,11 @@ def _table(files: Mapping[str, bytes], path: str, parse: Callable[[bytes, str], 
 
 def _crls(files: _Files) -> tuple[tuple[Crl, ...], tuple[str, ...]]:
     crls, problems = [], []
-    for path in _under(files, "crls/", ".crl"):
+    filters = {f"crls/{path[8:-4]}.crl": path for path in _under(files, "filters/", ".gcs")}
+    for named in sorted({*_under(files, "crls/", ".crl"), *filters}):  # as if all were whole
+        path = named if named in files else filters[named]
         try:
-            crls.append(files.once(path, load_crl))
+            crls.append(files.once(path, load_crl if path == named else parse_filter))
         except CrosshallError as error:
             problems.append(f"{path}: {error.code}")
     return tuple(crls), tuple(problems)

@@ -65,8 +65,15 @@ class Settled:
 class Cuts:
     """The journal of a node, in `folder`; every worker writes, one watcher settles."""
 
-    def __init__(self, folder: Path, random: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        random: Callable[[int], bytes],
+        whole: Callable[[Snapshot, bytes], Snapshot] = lambda snapshot, _leaf: snapshot,
+    ) -> None:
+        """`whole`: the snapshot under which a leaf can be judged (`fetch.whole`)."""
         self._evidence = Evidence(folder)
+        self._whole = whole
         self._report = folder / REPORT
         self._random = random
 
@@ -123,6 +130,7 @@ class Cuts:
         code = certificate_key = ""
         try:
             leaf, certificate_key, answers = unseal(kept, key)
+            snapshot = self._whole(snapshot, leaf)
             verdict = (snapshot.beside(answers) if answers else snapshot).judge(leaf, at)
             code = "" if verdict.accepted else verdict.code
         except (CrosshallError, ValueError, KeyError, TypeError):

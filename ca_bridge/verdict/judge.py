@@ -84,7 +84,9 @@ def _most(compiled: Compiled, judged: Judged) -> int:
 
 def refused(error: CrosshallError, depth: int = 0) -> Refusal:
     """An error as a refusal, with the clause where it was raised."""
-    return Refusal(error.code, error.detail, str(error.facts.get("clause", "")), int(error.facts.get("depth", depth)))
+    facts = error.facts
+    clause, wanted = str(facts.get("clause", "")), str(facts.get("wanted", ""))
+    return Refusal(error.code, error.detail, clause, int(facts.get("depth", depth)), wanted)
 
 
 class _Asked:
@@ -186,7 +188,7 @@ class _Asked:
             return oldest if issued is None or (oldest is not None and oldest <= issued) else issued
         for depth, (certificate, issuer) in enumerate(candidate.issuers, start=1):
             status = book.authority(certificate, issuer, at)
-            if candidate.entry is None or status.kind is Kind.REVOKED:
+            if candidate.entry is None or status.kind >= Kind.LISTED:
                 issued = _pass(status, depth).this_update
                 if issued is not None and (oldest is None or issued < oldest):
                     oldest = issued

@@ -9,9 +9,8 @@ from datetime import datetime, timedelta
 
 from ca_bridge.asn1.crl import Crl
 from ca_bridge.asn1.names import Normalised
-from ca_bridge.crypto import signatures
-from ca_bridge.errors import CrosshallError
 from ca_bridge.path.state import State
+from ca_bridge.revocation.crl import signed
 from ca_bridge.revocation.status import FUTURE_SKEW, Kind
 from ca_bridge.verdict.lint_rules import Finding
 from ca_bridge.verdict.snapshot import Snapshot
@@ -131,13 +130,11 @@ def _by_listed(snapshot: Snapshot, crls: Mapping[Normalised, tuple[Crl, ...]], i
 
 
 def _verifies(snapshot: Snapshot, crl: Crl, key: str, spki: bytes) -> bool:
-    oid, parameters, sm2_id = crl.signature_algorithm, crl.signature_parameters, snapshot.compiled.sm2_id(key)
+    sm2_id = snapshot.compiled.sm2_id(key)
     known = (crl.sha256, spki, sm2_id)
     if known in _VERIFIED:
         return True
-    try:
-        signatures.verify(spki, oid, parameters, crl.tbs, crl.signature, sm2_id=sm2_id)
-    except CrosshallError:
+    if not signed(crl, spki, sm2_id):
         return False
     if len(_VERIFIED) >= MAX_VERIFIED:
         _VERIFIED.clear()

@@ -76,7 +76,7 @@ class Settled:
             and at <= known.until
             and known.turn == bisect.bisect_right(self.turns, at)
             and leaf.serial not in self.answered
-            and known.crl.find(leaf.issuer, leaf.serial) is None
+            and not known.crl.may_list(leaf.issuer, leaf.serial)
         ):
             return known.good
         return None

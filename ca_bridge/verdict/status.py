@@ -56,6 +56,8 @@ class StatusBook:
         """Certificates of listed CRL issuers, by key."""
         self._beside: tuple[OcspResponse, ...] = ()
         self._set = CrlSet.of(crls)
+        self.compact = any(crl.summary is not None for crl in self.complete())
+        """Whether a filter stands for some CRL."""
         self._profiles = profiles
         self._sm2_id = sm2_id
         self._states = states
@@ -82,7 +84,7 @@ class StatusBook:
         status = self._ask(leaf, issuer.spki, issuer.spki_sha256, issuer.can_sign_crls, at, beside=self._beside)
         if not self._beside:
             self._settled.learn(leaf, issuer, at, status)
-        if status.kind in (Kind.GOOD, Kind.REVOKED) or not says_no_status(leaf, 0):
+        if status.kind >= Kind.GOOD or not says_no_status(leaf, 0):
             return status
         profile = self._profiles.get(issuer.spki_sha256)
         longest = timedelta(seconds=0 if profile is None else profile.status.no_rev_avail_seconds)
@@ -97,7 +99,7 @@ class StatusBook:
         known = self._memo.get(key)
         if known is None:
             known = self._ask(certificate, issuer.spki, issuer.spki_sha256, issuer.can_sign_crls, at)
-            if oids.NO_REV_AVAIL in certificate.extensions and known.kind is not Kind.REVOKED:
+            if oids.NO_REV_AVAIL in certificate.extensions and known.kind < Kind.LISTED:
                 known = Status(Kind.UNKNOWN, "noRevAvail in a CA certificate", clause="RFC 9608 §4")
             keep(self._memo, key, known)
         return known

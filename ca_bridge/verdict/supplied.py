@@ -102,7 +102,7 @@ class _Validation:
             status = self._status(certificate, path[depth + 1 :], found.anchor)
             if status.kind is Kind.GOOD or (status.kind is Kind.UNKNOWN and mode == "if-available"):
                 continue
-            if not silent or status.kind is Kind.REVOKED:  # whoever revoked it all the same has said "no"
+            if not silent or status.kind >= Kind.LISTED:  # whoever revoked it all the same has said "no"
                 raise failure(status, depth)
 
     def _status(self, certificate: Certificate, above: tuple[Certificate, ...], anchor: Anchor) -> Status:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ca_bridge.crypto import signatures
 from ca_bridge.errors import CryptoError
 from ca_bridge.verdict import lint_status
 from ca_bridge.verdict.currency import currencies
@@ -28,7 +29,7 @@ def _refuse(*_args: object, **_more: object) -> None:
 def test_a_good_list_is_verified_once(federation: Federation, monkeypatch: pytest.MonkeyPatch):
     """A second snapshot with the same lists asks for no signature, and says the same."""
     first, second = currencies(federation.snapshot()), federation.snapshot()
-    monkeypatch.setattr(lint_status.signatures, "verify", _refuse)
+    monkeypatch.setattr(signatures, "verify", _refuse)
     assert [bool(known.scopes) for known in first] == [True] * 3
     assert currencies(second) == first
 
@@ -36,6 +37,6 @@ def test_a_good_list_is_verified_once(federation: Federation, monkeypatch: pytes
 def test_a_list_that_failed_is_not_kept(federation: Federation, monkeypatch: pytest.MonkeyPatch):
     """A signature that does not verify makes no list count and leaves nothing behind."""
     snapshot = federation.snapshot()
-    monkeypatch.setattr(lint_status.signatures, "verify", _refuse)
+    monkeypatch.setattr(signatures, "verify", _refuse)
     assert [known.scopes for known in currencies(snapshot)] == [()] * 3
     assert lint_status._VERIFIED == {}
