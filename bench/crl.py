@@ -51,15 +51,15 @@ def serials(count: int) -> list[bytes]:
     return [bytes([0x40 | i & 0x3F]) + source.randbytes(11) + i.to_bytes(4, "big") for i in range(count)]
 
 
-def build(count: int, key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A CRL of `count` entries, valid in 2026, signed by `key`."""
+def build(count: int, key: ec.EllipticCurvePrivateKey, name: bytes = _NAME, number: int = 1) -> bytes:
+    """A CRL of `count` entries, valid in June 2026, signed by `key`; `name`: its issuer, DER; `number`: below 128."""
     when = b"\x17\x0d260501000000Z"
     entries = b"".join(
         _tlv(0x30, b"\x02\x10" + serial + when + (_REASON if i % 2 else b"")) for i, serial in enumerate(serials(count))
     )
-    number = _tlv(0xA0, _tlv(0x30, bytes.fromhex("300a0603551d140403020101")))
+    numbered = _tlv(0xA0, _tlv(0x30, bytes.fromhex("300a0603551d1404030201") + bytes([number])))
     dates = b"\x17\x0d260531120000Z" + b"\x17\x0d260630120000Z"
-    tbs = _tlv(0x30, b"\x02\x01\x01" + _ALGORITHM + _NAME + dates + _tlv(0x30, entries) + number)
+    tbs = _tlv(0x30, b"\x02\x01\x01" + _ALGORITHM + name + dates + _tlv(0x30, entries) + numbered)
     return _tlv(0x30, tbs + _ALGORITHM + _tlv(0x03, b"\x00" + key.sign(tbs, ec.ECDSA(hashes.SHA256()))))
 
 
