@@ -185,7 +185,8 @@ def describe(snapshot: Snapshot, now: datetime) -> Iterator[str]:
     for crl in bundle.crls:
         until = crl.next_update.isoformat() if crl.next_update else "–"
         stale = "  STALE" if crl.next_update is None or crl.next_update < now else ""
-        yield f"CRL     {crl.issuer.text}  {crl.count} revoked, to {until}{stale}"
+        form = "" if crl.summary is None else ", a filter"
+        yield f"CRL     {crl.issuer.text}  {crl.count} revoked{form}, to {until}{stale}"
     for denial in bundle.denials:
         yield f"denial  {denial.domain or denial.key or denial.certificate}: {denial.why}"
     for problem in snapshot.problems:

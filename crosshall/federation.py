@@ -185,13 +185,13 @@ def stamp(
 
 @app.command()
 def status(
-    folder: Annotated[Path, typer.Argument(help="Folder with crls/, denials/, filters/: exactly these from now on.")],
+    folder: Annotated[Path, typer.Argument(help="Folder with crls/ and denials/: exactly these from now on.")],
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Publish revocations and denials at once, by the online key."""
     files = {
         path.relative_to(folder).as_posix(): path.read_bytes()
-        for part in ("crls", "denials", "filters")
+        for part in ("crls", "denials")
         for path in sorted((folder / part).glob("*"))
         if path.is_file() and not path.name.startswith(".")
     }

@@ -84,6 +84,34 @@ def unfit(get: Callable[[str], bytes | None], trusted: Trusted) -> list[FileRef]
     return [ref for ref in trusted.whole if not fits(get(filters[filter_path(ref.path)]), ref.sha256)]
 
 
+def dishonest(get: Callable[[str], bytes | None], trusted: Trusted, known: dict[str, bool]) -> bool:
+    """Whether a filter is not what its CRL makes, of those whose CRLs are at hand: the online role's word is checked.
+
+    `known`: what was found before, by SHA-256 of the filter; brought up to date here.
+    """
+    filters = {ref.path: ref.sha256 for ref in trusted.files if ref.path.startswith("filters/")}
+    found: dict[str, bool] = {}
+    for ref in trusted.whole:
+        name = filters[filter_path(ref.path)]
+        data, whole = get(name), get(ref.sha256)
+        if name in known:
+            found[name] = known[name]
+        elif data is not None and whole is not None:
+            found[name] = _made(data, whole)
+    known.clear()
+    known.update(found)
+    return not all(found.values())
+
+
+def _made(data: bytes, whole: bytes) -> bool:
+    try:
+        summary = compact.parse_filter(data).summary
+        assert summary is not None
+        return compact.build(load_crl(whole), summary.key, summary.sm2_id) == data
+    except CrosshallError:
+        return False
+
+
 class _Signers:
     """The published keys that may have signed a CRL, by subject."""
 

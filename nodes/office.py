@@ -124,7 +124,7 @@ class Office:
             bundle = read_bundle(self._bundle)
             files = {
                 path.relative_to(self._bundle).as_posix(): path.read_bytes()
-                for folder in ("crls", "denials", "filters")
+                for folder in ("crls", "denials")
                 for path in sorted((self._bundle / folder).glob("*"))
                 if path.is_file() and not path.name.startswith(".")
             }

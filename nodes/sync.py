@@ -26,9 +26,10 @@ from ca_bridge.errors import CrosshallError, FederationError, PathError
 from ca_bridge.fetch.whole import WANTED
 from ca_bridge.files import write_atomically
 from ca_bridge.settings import Settings
-from nodes import clock
+from nodes import clock, roles
 from nodes.bundle import Written, compose, write
 from nodes.client import LEAP, Client, Update
+from nodes.filters import dishonest
 from nodes.held import Folder
 from nodes.metadata import time_text
 from nodes.mirror import publish_mirror
@@ -110,6 +111,7 @@ class Agent:
         self._repair = False
         self._tried: set[str] = set()
         """Wishes that were looked at since the last round."""
+        self._honest: dict[str, bool] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Round after round until `stop`."""
@@ -239,7 +241,7 @@ class Agent:
             time_text(record.issued),
             trusted.version,
             dict(trusted.versions),
-            {**trusted.failing, **written.failing},
+            {**trusted.failing, **written.failing, **self._checked_filters(trusted)},
             codes,
             written.changed,
             written.hash,
@@ -285,6 +287,12 @@ class Agent:
                     return [*left, *refs[number:]]
                 left.append(ref)
         return left
+
+    def _checked_filters(self, trusted: Trusted) -> dict[str, str]:
+        """A city holds filters against their CRLs, for the counties that have filters only."""
+        if self._settings.whole and dishonest(self._client.folder.get, trusted, self._honest):
+            return {roles.STATUS: "revocation.filter"}
+        return {}
 
     def _wishes(self) -> set[str]:
         """SHA-256 of the CRLs that the bridge waits for."""

@@ -60,6 +60,10 @@ class Summary(Protocol):
     def sm2_id(self) -> str:
         """The SM2 ID under which it did."""
 
+    @property
+    def count(self) -> int:
+        """Number of entries of the CRL."""
+
     def may_hold(self, serial: int) -> bool:
         """False only for a serial number that is not in the CRL."""
 
@@ -105,7 +109,7 @@ class Crl:
     @property
     def count(self) -> int:
         """Number of entries."""
-        return self.entries.count
+        return self.entries.count if self.summary is None else self.summary.count
 
     def find(self, issuer: Name, serial: int) -> Entry | None:
         """The entry of a certificate, None when it is not listed."""

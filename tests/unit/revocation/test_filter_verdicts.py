@@ -54,6 +54,7 @@ class _Word:
     key: str
     sm2_id: str = "id"
     every: bool = True
+    count: int = 0
 
     def may_hold(self, serial: int) -> bool:
         return self.every
