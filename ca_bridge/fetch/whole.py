@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from ca_bridge.ceremony.services import Answered
@@ -49,19 +50,19 @@ class WholeCrls:
         self._resting: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, snapshot: Snapshot, leaf: bytes) -> Snapshot:
+    def __call__(self, snapshot: Snapshot, leaf: bytes, at: datetime | None = None) -> Snapshot:
         """`snapshot`, or the newest one when `leaf` (DER) cannot be judged under it without a CRL that is not at hand.
 
-        Raises PathError `trust.bundle`; nothing for a CRL that does not come.
+        `at`: aware; None: trusted now. Raises PathError `trust.bundle`; nothing for a CRL that does not come.
         """
-        wanted = self._wanted(snapshot, leaf)
+        wanted = self._wanted(snapshot, leaf, at)
         if not wanted:
             return snapshot
         self._wish(wanted)
         ends = self._ticks() + SECONDS
         while True:
             newest = self._current()
-            still = self._wanted(newest, leaf) if newest.hash != snapshot.hash else wanted
+            still = self._wanted(newest, leaf, at) if newest.hash != snapshot.hash else wanted
             if not still or self._rest(still) or self._ticks() >= ends:
                 break
             if not still <= wanted:
@@ -79,11 +80,11 @@ class WholeCrls:
 
         return both
 
-    def _wanted(self, snapshot: Snapshot, leaf: bytes) -> frozenset[str]:
+    def _wanted(self, snapshot: Snapshot, leaf: bytes, at: datetime | None) -> frozenset[str]:
         time = self._trusted()
         if not snapshot.compiled.book.compact or time.code:
             return frozenset()
-        verdict = snapshot.judge(leaf, time.now)
+        verdict = snapshot.judge(leaf, at or time.now)
         return frozenset() if verdict.accepted else frozenset(r.wanted for r in verdict.refusals if r.wanted)
 
     def _wish(self, wanted: frozenset[str]) -> None:

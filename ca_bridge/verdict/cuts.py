@@ -62,6 +62,15 @@ class Settled:
     refused: int = 0
 
 
+Whole = Callable[[Snapshot, bytes, datetime], Snapshot]
+"""`fetch.whole.WholeCrls`: the snapshot under which a leaf can be judged at a time."""
+
+
+def as_it_is(snapshot: Snapshot, _leaf: bytes, _at: datetime) -> Snapshot:
+    """`Whole` where nothing can be brought."""
+    return snapshot
+
+
 class Cuts:
     """The journal of a node, in `folder`; every worker writes, one watcher settles."""
 
@@ -69,9 +78,8 @@ class Cuts:
         self,
         folder: Path,
         random: Callable[[int], bytes],
-        whole: Callable[[Snapshot, bytes], Snapshot] = lambda snapshot, _leaf: snapshot,
+        whole: Whole = as_it_is,
     ) -> None:
-        """`whole`: the snapshot under which a leaf can be judged (`fetch.whole`)."""
         self._evidence = Evidence(folder)
         self._whole = whole
         self._report = folder / REPORT
@@ -130,7 +138,7 @@ class Cuts:
         code = certificate_key = ""
         try:
             leaf, certificate_key, answers = unseal(kept, key)
-            snapshot = self._whole(snapshot, leaf)
+            snapshot = self._whole(snapshot, leaf, at)
             verdict = (snapshot.beside(answers) if answers else snapshot).judge(leaf, at)
             code = "" if verdict.accepted else verdict.code
         except (CrosshallError, ValueError, KeyError, TypeError):

@@ -13,6 +13,7 @@ import pytest
 from ca_bridge.fetch.whole import REST, SECONDS, WholeCrls
 from ca_bridge.policy.rungs import Rung
 from ca_bridge.policy.trusted_time import TrustedTime
+from ca_bridge.verdict.cuts import Cuts
 from ca_bridge.verdict.snapshot import Snapshot
 from tests.pki import NOW, Authority, der
 from tests.unit.verdict.conftest import Federation, federation
@@ -153,3 +154,24 @@ def test_ocsp_is_laid_beside_the_newest_snapshot(line: Line) -> None:
     assert line.whole.beside(answered)(line.before, leaf, ask=False) is line.current
     assert asked == [(line.current, False)]
     assert hashlib.sha256(line.data).hexdigest() == line.sha256
+
+
+def test_a_leaf_is_looked_up_at_the_time_that_is_asked_about(line: Line) -> None:
+    """A sign-in of a cut, or a corpus, is judged at its own time: a certificate that is over now was not then."""
+    line.asleep = line.bring
+    over = {"not_before": NOW - timedelta(days=9), "not_after": NOW - timedelta(hours=1)}
+    leaf = der(line.federation.leaf(serial=77, **over))
+    assert line.whole(line.before, leaf) is line.before
+    found = line.whole(line.before, leaf, NOW - timedelta(hours=2))
+    assert found.judge(leaf, NOW - timedelta(hours=2)).code == "revocation.revoked"
+
+
+def test_a_sign_in_of_a_cut_is_judged_again_by_the_crl(line: Line, tmp_path: Path) -> None:
+    """What was revoked meanwhile is reported as revoked, not as unknown."""
+    cuts = Cuts(tmp_path / "cuts", lambda size: b"r" * size, line.whole)
+    leaf = der(line.federation.leaf(serial=77))
+    good = line.before.judge(der(line.federation.leaf(serial=78)), NOW)
+    cuts.note(line.before, leaf, good)
+    line.asleep = line.bring
+    assert cuts.settle(line.before, NOW).refused == 1
+    assert [row.code for row in cuts.rows()] == ["revocation.revoked"]
