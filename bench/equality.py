@@ -170,7 +170,7 @@ def live(folder: Path, name: str, root: bytes, sources: Sequence[str]) -> None:
     source = SnapshotSource(home / "bundle", clock, home / "state" / "status")
     Folder(home / "state" / "federation").start(root)
     for address in sources:
-        Agent(AgentSettings(name, home / "state", home / "bundle", (address,))).first()
+        Agent(AgentSettings(name, home / "state", home / "bundle", (address,), whole=True)).first()
         clock.now += timedelta(minutes=1)
         snapshot = source.current()
     trusted = TimeSource(home / "state" / FILE, utc_now, own=False)()

@@ -1,9 +1,10 @@
 """K=sync: what the trust bundle costs a node on the line: 143 nodes, 30 CAs in all, and 30 CAs for each.
 
 Octets are counted on the wire, both ways, headers included, by a relay before a plain web server. Certificates are real
-(P-256); each CA has a profile and a CRL of one entry; each node has a role of its own with one table of denials. Then 30 CAs
-with 10⁴ to 10⁶ certificates, 0.5 to 3 % revoked (`bench.filter`): with filters, with filters and the CRLs afterwards
-(a city), and without filters; and the first check over TLS, a connection of its own.
+(P-256); each CA has a profile and a CRL of one entry; each node has a role of its own with one table of denials.
+
+Then 30 CAs with 10⁴ to 10⁶ certificates, 0.5 to 3 % revoked (`bench.filter`): with filters, with filters and the CRLs
+afterwards (a city), and without filters; and the first check over TLS, a connection of its own.
 """
 
 from __future__ import annotations

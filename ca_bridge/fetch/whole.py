@@ -9,7 +9,6 @@ When it does not come the status stays unknown, and unknown never passes.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -22,7 +21,7 @@ from ca_bridge.verdict.snapshot import Snapshot
 SECONDS = 5.0
 """How long a sign-in waits for a CRL."""
 REST = 30.0
-"""How many seconds nobody waits again for one that did not come: a cut line must not hold every sign-in up."""
+"""How many seconds nobody waits after one did not come: a cut line must not hold every sign-in up, nor the watcher."""
 PAUSE = 0.25
 WANTED = "federation/wanted"
 """Below `state`: empty files named by the SHA-256 of CRLs."""
@@ -47,8 +46,7 @@ class WholeCrls:
         self._trusted = trusted
         self._ticks = ticks
         self._sleep = sleep
-        self._resting: dict[str, float] = {}
-        self._lock = threading.Lock()
+        self._rests_until = 0.0
 
     def __call__(self, snapshot: Snapshot, leaf: bytes, at: datetime | None = None) -> Snapshot:
         """`snapshot`, or the newest one when `leaf` (DER) cannot be judged under it without a CRL that is not at hand.
@@ -63,13 +61,14 @@ class WholeCrls:
         while True:
             newest = self._current()
             still = self._wanted(newest, leaf, at) if newest.hash != snapshot.hash else wanted
-            if not still or self._rest(still) or self._ticks() >= ends:
+            if not still or self._ticks() < self._rests_until:
+                break
+            if self._ticks() >= ends:
+                self._rests_until = self._ticks() + REST
                 break
             if not still <= wanted:
                 self._wish(still)
             self._sleep(PAUSE)
-        if still:
-            self._let_rest(still)
         return newest
 
     def beside(self, answered: Answered) -> Answered:
@@ -94,15 +93,3 @@ class WholeCrls:
                 (self._folder / name).touch()
         except OSError as error:
             _log.error("a CRL cannot be asked for", extra={"code": "revocation.unknown", "error": error.strerror})
-
-    def _rest(self, wanted: frozenset[str]) -> bool:
-        now = self._ticks()
-        with self._lock:
-            return any(self._resting.get(name, now) > now for name in wanted)
-
-    def _let_rest(self, wanted: frozenset[str]) -> None:
-        now = self._ticks()
-        with self._lock:
-            self._resting = {name: until for name, until in self._resting.items() if until > now}
-            for name in wanted:
-                self._resting.setdefault(name, now + REST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import shutil
 from collections.abc import Iterable, Iterator
@@ -16,11 +17,12 @@ from cryptography import x509
 from ca_bridge.errors import FederationError
 from ca_bridge.fetch.whole import WANTED
 from ca_bridge.trust import filter as compact
-from ca_bridge.trust.bundle import read_bundle, write_bundle_manifest
+from ca_bridge.trust.bundle import read_bundle
 from ca_bridge.verdict.currency import currencies
 from ca_bridge.verdict.evidence import Evidence
 from ca_bridge.verdict.snapshot import compile_bundle
 from nodes.carry import export, verify
+from nodes.files import unpack
 from nodes.filters import SMALL, filter_path, fits, with_filters
 from nodes.metadata import digest
 from nodes.sync import Agent, AgentSettings
@@ -343,8 +345,6 @@ def test_the_pack_for_a_new_node_leaves_the_crls_out(world: World, large: bytes)
     """Else a new county would fetch what it does not need."""
     world.publisher.online.snapshot(whole=True)
     (pack,) = (world.public / "packs").glob("*.pack")
-    from nodes.files import unpack  # noqa: PLC0415
-
     digests = {digest(data) for data in unpack(pack.read_bytes())}
     assert digest(large) not in digests
     assert digest(world.publisher.online.status_files()[FILTER]) in digests
@@ -403,17 +403,14 @@ def test_filters_are_made_once_and_only_of_what_is_worth_one(world: World, large
 def test_a_ca_that_is_published_later_gets_its_filter_then(world: World) -> None:
     """Before its key is signed for, a CRL travels whole; with the signatures comes the filter."""
     extra = world.trust.root.subordinate("late")
-    world.trust.authorities["late"] = extra
+    trust = copy.copy(world.trust)  # the tests share one
+    trust.authorities = {**world.trust.authorities, "late": extra}
     changes = {
         "crls__late_DOT_crl": pki.der(extra.crl(MANY, until=_ENDS)),
         "cross__late_DOT_pem": pki.pem(extra.certificate).encode(),
-        "profiles__late_DOT_toml": world.trust.profile("late", "gd/guangzhou"),
+        "profiles__late_DOT_toml": trust.profile("late", "gd/guangzhou"),
     }
-    del world.trust.authorities["late"]
-    world.trust.authorities["late"] = extra
-    world.trust.write(world.source, **changes)
-    (world.source / "levels.toml").write_bytes((world.source / "levels.toml").read_bytes())
-    write_bundle_manifest(world.source, 1, NOW)
+    trust.write(world.source, **changes)
     world.publisher.publish(world.source)
     assert "filters/late.gcs" not in world.publisher.online.status_files()
     world.sign()
