@@ -83,7 +83,10 @@ class FakeSnapshot:
     """Certificates from across the border."""
     compiled: Any = field(
         default_factory=lambda: SimpleNamespace(
-            graph=SimpleNamespace(states={}), lists={}, by_key={}, book=SimpleNamespace(complete=tuple, problems=())
+            graph=SimpleNamespace(states={}),
+            lists={},
+            by_key={},
+            book=SimpleNamespace(complete=tuple, problems=(), compact=False),
         )
     )
 
