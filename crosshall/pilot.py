@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from ca_bridge.errors import ConfigError, FederationError
-from ca_bridge.fetch.whole import WANTED, WholeCrls
 from ca_bridge.files import write_atomically
 from ca_bridge.settings import Settings, load_settings
 from ca_bridge.trust.bundle import read_bundle
@@ -79,13 +78,11 @@ def answer(
     province = read_bundle(node.node.bundle).roster.province()
     if province is None:
         raise FederationError("node.not_admitted", "no province in the roster")
-    time = trusted_time(node)
-    if time.code:
-        raise FederationError("node.corpus", f"no trusted time: {time.code}")
-    snapshots = SnapshotSource(node.node.bundle, utc_now, node.node.state / "status")
-    whole = WholeCrls(node.node.state / WANTED, snapshots.current, lambda: time)
+    if code := trusted_time(node).code:
+        raise FederationError("node.corpus", f"no trusted time: {code}")
+    snapshot = SnapshotSource(node.node.bundle, utc_now, node.node.state / "status").current()
     keys = read_node_keys(node.bridge.keys)
-    done = corpus.answer(_text(file), keys, province, node.node.name, snapshots.current(), whole=whole)
+    done = corpus.answer(_text(file), keys, province, node.node.name, snapshot)
     write_atomically(out, done.text.encode())
     typer.echo(f"{done.judged} judged, {done.accepted} accepted: {out}")
 

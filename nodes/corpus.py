@@ -23,7 +23,6 @@ from ca_bridge.crypto.between import NodeKeys
 from ca_bridge.errors import CrosshallError, CryptoError, FederationError
 from ca_bridge.files import write_atomically
 from ca_bridge.trust.roster import RosterNode
-from ca_bridge.verdict.cuts import Whole, as_it_is
 from ca_bridge.verdict.replay import plain
 from ca_bridge.verdict.snapshot import Snapshot
 from nodes.identity import public, sign
@@ -91,10 +90,8 @@ def ask(shadow: Shadow, keys: NodeKeys, node: RosterNode, found: Iterable[bytes]
     return between.seal(text, node.box, SEALED_TYP), len(listed)
 
 
-def answer(
-    sealed: str, keys: NodeKeys, province: RosterNode, name: str, snapshot: Snapshot, *, whole: Whole = as_it_is
-) -> Answered:
-    """At the node `name`: judge the province's corpus, CRLs brought by `whole`. FederationError `node.corpus`."""
+def answer(sealed: str, keys: NodeKeys, province: RosterNode, name: str, snapshot: Snapshot) -> Answered:
+    """At the node `name`: judge the province's corpus. Raises FederationError `node.corpus`."""
     try:
         text = between.unseal(sealed.strip(), keys.box, SEALED_TYP, LIMIT)
         claims = between.verify(text, province.sign, ASK_TYP, LIMIT)
@@ -103,7 +100,6 @@ def answer(
         raise FederationError(_CODE, f"not for this node, or not from the province: {error.code}") from error
     rows = []
     for leaf in found:
-        snapshot = whole(snapshot, leaf, at)
         verdict = snapshot.judge(leaf, at)
         rows.append([verdict.accepted, essence_hash(plain(verdict))])
     body = {"node": name, "corpus": _name(text), "snapshot": snapshot.hash, "rows": rows}

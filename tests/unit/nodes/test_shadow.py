@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from base64 import b64encode
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from secrets import token_bytes
 
 import pytest
 
-from ca_bridge.asn1.crl import parse_crl
 from ca_bridge.ceremony.journal import INBOX
 from ca_bridge.errors import CrosshallError, FederationError, StoreError
-from ca_bridge.path.validate import DEFAULT_SM2_ID
 from ca_bridge.settings import Pilot
-from ca_bridge.trust.filter import build
 from ca_bridge.verdict.replay import Outcome, parse, record
 from ca_bridge.verdict.replay import replay as judge_again
-from ca_bridge.verdict.snapshot import Snapshot
 from nodes import corpus
 from nodes.shadow import Shadow
 from nodes.tally import Tally, parse_tally, short
@@ -274,31 +269,6 @@ def test_the_corpus_shows_who_accepts_alone(line: Line):
     (row,) = line.shadow.differences(line.row())
     assert (row.source, row.province["code"], row.node["accepted"]) == ("corpus", "revocation.revoked", True)
     assert [leaf_ for _, leaf_ in line.shadow.leaves([row.id])] == [der(leaf)]
-
-
-def test_the_corpus_is_judged_by_the_crls_that_are_brought(line: Line):
-    """A node with filters asks for the CRLs, at the corpus' own time: it says what the province says."""
-    leaves = [line.trust.leaf(), line.trust.leaf()]
-    line.trust.crls([leaves[1].serial_number])
-    line.desk.open(line.roster)
-    sealed = asked(line, [der(leaf) for leaf in leaves])
-    whole = line.trust.snapshot()
-    path = line.trust.folder / "crls" / "issuing.crl"
-    key = hashlib.sha256(line.trust.issuing.spki).hexdigest()
-    line.trust.write("filters/issuing.gcs", build(parse_crl(path.read_bytes()), key, DEFAULT_SM2_ID))
-    path.unlink()
-    line.trust.publish()
-    few = line.trust.snapshot()
-    times: list[datetime] = []
-
-    def brought(_snapshot: Snapshot, _leaf: bytes, at: datetime) -> Snapshot:
-        times.append(at)
-        return whole
-
-    own = (line.keys[CITY], line.row(PROVINCE), CITY, few)
-    alone = corpus.answer(sealed, *own)
-    found = compared(line, corpus.answer(sealed, *own, whole=brought).text)
-    assert (alone.accepted, found.corpus, found.corpus_equal, times) == (1, 2, 2, [NOW, NOW])
 
 
 def test_a_large_corpus_travels(line: Line):
