@@ -20,10 +20,12 @@ from nodes import corpus, roster
 from nodes.acts import whole
 from nodes.identity import read_node_keys
 from nodes.publish import Publisher
+from nodes.roles import SNAPSHOT
 from nodes.shadow import Shadow
 from nodes.tally import Tally, short
 
 shadow_app = typer.Typer(no_args_is_help=True, help="The province's judgement beside a node's, while it is in pilot.")
+Home = Annotated[Path, typer.Option("--home", help="The province's federation folder.")]
 Name = Annotated[str, typer.Argument(help="The node: gd/guangzhou.")]
 
 
@@ -55,14 +57,18 @@ def ask(
     leaves: Annotated[list[Path], typer.Argument(help="Certificates: PEM, DER, folders, or JSON lines (--batch).")],
     *,
     out: Annotated[Path, typer.Option(help="Where the sealed corpus goes.")] = Path("corpus.jwe"),
+    home: Home = Path(HOME),
     settings: SettingsFile = DEFAULT_SETTINGS,
 ) -> None:
     """At the province: seal its corpus of certificates for a node; carry the file there."""
     node = load_settings(settings)
     keys = read_node_keys(node.bridge.keys)
-    sealed, number = corpus.ask(shadow_of(node), keys, _row(node, name), corpus.leaves(leaves), utc_now())
+    version, found = _published(home), corpus.leaves(leaves)
+    sealed, number = corpus.ask(shadow_of(node), keys, _row(node, name), found, at=utc_now(), version=version)
     write_atomically(out, sealed.encode(), mode=0o600)
     typer.echo(f"{number} different certificates for {name}: {out}")
+    if number < node.pilot.corpus:
+        typer.echo(f"short: promotion wants {node.pilot.corpus}")
     typer.echo("next: on that node, crosshall node shadow answer; then crosshall node shadow compare here")
 
 
@@ -78,11 +84,12 @@ def answer(
     province = read_bundle(node.node.bundle).roster.province()
     if province is None:
         raise FederationError("node.not_admitted", "no province in the roster")
-    if code := trusted_time(node).code:
-        raise FederationError("node.corpus", f"no trusted time: {code}")
+    time = trusted_time(node)
+    if time.code:
+        raise FederationError("node.corpus", f"no trusted time: {time.code}")
     snapshot = SnapshotSource(node.node.bundle, utc_now, node.node.state / "status").current()
     keys = read_node_keys(node.bridge.keys)
-    done = corpus.answer(_text(file), keys, province, node.node.name, snapshot)
+    done = corpus.answer(_text(file), keys, province, node.node.name, snapshot, now=time.now)
     write_atomically(out, done.text.encode())
     typer.echo(f"{done.judged} judged, {done.accepted} accepted: {out}")
 
@@ -91,14 +98,15 @@ def answer(
 def compare(
     name: Name,
     file: Annotated[Path, typer.Argument(help="The node's answer.")],
+    home: Home = Path(HOME),
     settings: SettingsFile = DEFAULT_SETTINGS,
 ) -> None:
     """At the province: the node's answer to the corpus beside its own verdicts. Exit code 1 when one differs."""
     node = load_settings(settings)
     row, shadow = _row(node, name), shadow_of(node)
     shadow.remember()
-    snapshot = next(shadow.history.around(utc_now()))
-    tally = corpus.compare(shadow, read_node_keys(node.bridge.keys), row, _text(file), snapshot)
+    keys = read_node_keys(node.bridge.keys)
+    tally = corpus.compare(shadow, keys, row, _text(file), now=utc_now(), version=_published(home))
     _tell(tally)
     if tally.corpus_equal < tally.corpus:
         raise typer.Exit(1)
@@ -131,7 +139,7 @@ def differences(
 def promote(
     name: Name,
     *,
-    home: Annotated[Path, typer.Option("--home", help="The province's federation folder.")] = Path(HOME),
+    home: Home = Path(HOME),
     settings: SettingsFile = DEFAULT_SETTINGS,
 ) -> None:
     """At the province: a node in pilot becomes live, once it has reached every agreed number."""
@@ -150,6 +158,11 @@ def promote(
     for draft in drafts:
         typer.echo(f"to be signed: {draft}")
     typer.echo("next: each key holder runs crosshall federation sign, then crosshall federation assemble")
+
+
+def _published(home: Path) -> int:
+    """The version of the trust bundle that nodes can have."""
+    return Publisher(home, utc_now).repository.newest(SNAPSHOT)
 
 
 def _row(settings: Settings, name: str) -> RosterNode:

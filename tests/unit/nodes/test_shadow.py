@@ -11,17 +11,16 @@ from secrets import token_bytes
 import pytest
 
 from ca_bridge.ceremony.journal import INBOX
-from ca_bridge.errors import CrosshallError, FederationError, StoreError
+from ca_bridge.errors import CrosshallError, StoreError
 from ca_bridge.settings import Pilot
 from ca_bridge.verdict.replay import Outcome, parse, record
 from ca_bridge.verdict.replay import replay as judge_again
-from nodes import corpus
 from nodes.shadow import Shadow
 from nodes.tally import Tally, parse_tally, short
 from tests.pki import der
 from tests.unit.nodes.pilots import Line, begun, tally
-from tests.unit.verdict.conftest import NOW, Federation
-from tests.unit.web.federation import CITY, OTHER, PROVINCE
+from tests.unit.verdict.conftest import NOW
+from tests.unit.web.federation import OTHER, PROVINCE
 
 
 @pytest.fixture
@@ -226,96 +225,6 @@ def test_one_below_refuses(changes: dict[str, int], told: str):
 def test_everything_short_is_told():
     """At once, not one after the other."""
     assert len(short(Tally(began=NOW), Pilot(), NOW)) == 4
-
-
-def asked(line: Line, leaves: list[bytes], name: str = CITY) -> str:
-    """The corpus for a node."""
-    return corpus.ask(line.shadow, line.keys[PROVINCE], line.row(name), leaves, NOW)[0]
-
-
-def answered(line: Line, sealed: str, trust: Federation | None = None) -> str:
-    """The city's answer."""
-    snapshot = (trust or line.trust).snapshot()
-    return corpus.answer(sealed, line.keys[CITY], line.row(PROVINCE), CITY, snapshot).text
-
-
-def compared(line: Line, text: str) -> Tally:
-    """The province compares."""
-    snapshot = next(line.shadow.history.around(NOW))
-    return corpus.compare(line.shadow, line.keys[PROVINCE], line.row(), text, snapshot)
-
-
-def test_the_corpus_there_and_back(line: Line):
-    """Good and bad certificates judged alike; the copy is removed, a second answer is none."""
-    sealed = asked(line, [der(line.trust.leaf()), der(line.trust.leaf(extensions=[])), b"no certificate"])
-    text = answered(line, sealed)
-    found = compared(line, text)
-    assert (found.corpus, found.corpus_equal, found.corpus_alone) == (3, 3, 0)
-    with pytest.raises(FederationError, match=r"node\.corpus"):
-        compared(line, text)
-
-
-def test_the_corpus_shows_who_accepts_alone(line: Line):
-    """By other data the node accepts what is revoked here."""
-    leaf = line.trust.leaf()
-    sealed = asked(line, [der(line.trust.leaf()), der(leaf)])
-    text = answered(line, sealed)
-    line.trust.crls([leaf.serial_number])
-    line.clock.pass_(minutes=-10)
-    line.desk.open(line.roster)
-    line.clock.pass_(minutes=10)
-    found = compared(line, text)
-    assert (found.corpus, found.corpus_equal, found.corpus_alone) == (2, 1, 1)
-    (row,) = line.shadow.differences(line.row())
-    assert (row.source, row.province["code"], row.node["accepted"]) == ("corpus", "revocation.revoked", True)
-    assert [leaf_ for _, leaf_ in line.shadow.leaves([row.id])] == [der(leaf)]
-
-
-def test_a_large_corpus_travels(line: Line):
-    """Megabytes of certificates, sealed, judged and compared."""
-    found = [der(line.trust.leaf()) + bytes([n % 256, n // 256]) for n in range(2_000)]
-    assert compared(line, answered(line, asked(line, found))).corpus == 2_000
-
-
-@pytest.mark.parametrize("spoil", ["another node", "not sealed", "not the province", "changed"])
-def test_a_corpus_that_is_not_ours_is_not_judged(line: Line, spoil: str):
-    """A node answers its province alone, about what was sent to it."""
-    sealed = asked(line, [der(line.trust.leaf())], OTHER if spoil == "another node" else CITY)
-    province = line.row(OTHER if spoil == "not the province" else PROVINCE)
-    if spoil == "not sealed":
-        sealed = "x"
-    if spoil == "changed":
-        sealed = f"{sealed[:-4]}AAAA"
-    with pytest.raises(FederationError, match=r"node\.corpus"):
-        corpus.answer(sealed, line.keys[CITY], province, CITY, line.trust.snapshot())
-
-
-def test_an_answer_to_another_corpus_is_none(line: Line):
-    """Nor one by another node's key, nor with rows left out."""
-    first = answered(line, asked(line, [der(line.trust.leaf())]))
-    second = asked(line, [der(line.trust.leaf())])
-    with pytest.raises(FederationError, match=r"node\.corpus"):
-        compared(line, first)
-    good = answered(line, second)
-    with pytest.raises(FederationError, match=r"node\.corpus"):
-        compared(line, f"{good[:-4]}AAAA")
-    assert compared(line, good).corpus == 1
-
-
-def test_each_certificate_of_a_corpus_counts_once(line: Line, tmp_path: Path):
-    """Ten thousand copies of one are one; what cannot be read is refused."""
-    leaf = line.trust.leaf()
-    folder = tmp_path / "leaves"
-    folder.mkdir()
-    for number in range(3):
-        (folder / f"{number}.der").write_bytes(der(leaf))
-    (folder / "other.der").write_bytes(der(line.trust.leaf()))
-    assert len(list(corpus.leaves([folder]))) == 2
-    (folder / "z.jsonl").write_text("{}")
-    with pytest.raises(FederationError, match=r"node\.corpus"):
-        list(corpus.leaves([folder]))
-    with pytest.raises(FederationError, match=r"node\.corpus"):
-        asked(line, [])
 
 
 def test_nobody_in_pilot_nothing_is_kept(line: Line, tmp_path: Path):
