@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from ca_bridge.errors import CrosshallError, InputError
@@ -27,6 +27,8 @@ FOLDER = "cuts"
 """Below the state folder."""
 REPORT = "report.jsonl"
 DAMAGED = "input.record"
+ORPHAN = timedelta(days=1)
+"""A key this much older than its day without a record gets none any more: one is written right after the other."""
 _log = logging.getLogger(__name__)
 
 
@@ -99,7 +101,8 @@ class Cuts:
         A crash between report and key repeats the report's line: `rows` shows it once. Raises StoreError.
         """
         judged = refused = 0
-        for day, keys in self._evidence.open_days():
+        # what is open now: a sign-in of the next cut, noted meanwhile, is judged by what comes after that
+        for day, keys in list(self._evidence.open_days()):
             done: set[str] = set()
             for kept in self._kept(day):
                 if judged == limit:
@@ -109,10 +112,11 @@ class Cuts:
                     done.add(kept.id)
                     judged += 1
             else:
-                if day < at.date().isoformat():
+                if day < (at - ORPHAN).date().isoformat():
                     done = set(keys)  # a key that a crash left without its record
             if done:
                 self._evidence.shred_all(day, done)
+        self._evidence.tidy((at - ORPHAN).date())
         return Settled(judged, refused)
 
     def rows(self) -> Iterator[Row]:

@@ -101,6 +101,22 @@ class Evidence:
                 file.unlink(missing_ok=True)
             self._keys.clear()
 
+    def tidy(self, before: date) -> None:
+        """Remove what a crash left: halves of key files, and of days before `before` (UTC) what has no key any more."""
+        if not any(self._files()):
+            return
+        with self._locked():
+            for half in [path for path in self._files() if path.suffix not in {".keys", ".jsonl"}]:
+                half.unlink()  # it may hold keys that are to be destroyed
+            keyed = {day for day, _ in self.open_days()}
+            for file in self._files():
+                if file.stem < before.isoformat() and file.stem not in keyed:
+                    file.unlink()
+
+    def _files(self) -> list[Path]:
+        folders = (self.folder / "keys", self.folder / "records")
+        return [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
+
     def shred_before(self, day: date) -> int:
         """Destroy the keys of all days before `day` (UTC); returns how many keys there were."""
         count = 0

@@ -119,7 +119,7 @@ def test_torn_lines_stop_nothing(cuts: Cuts, federation: Federation, tmp_path: P
     (tmp_path / "cuts" / REPORT).write_text('{"id": \n[]\n')
     assert cuts.settle(federation.snapshot(), NOW).judged == 1
     assert cuts.waiting() == 1
-    cuts.settle(federation.snapshot(), NOW + timedelta(days=1))
+    cuts.settle(federation.snapshot(), NOW + timedelta(days=2))
     assert cuts.waiting() == 0
     assert list(cuts.rows()) == []
 
