@@ -110,6 +110,12 @@ class Browser:
         except (urllib3.exceptions.HTTPError, OSError):
             return 0
 
+    def moves(self) -> None:
+        """The machine stands elsewhere now: connections that were open are gone, cookies stay."""
+        for pool in self._pools.values():
+            pool.close()
+        self._pools.clear()
+
     def _go(self, method: str, url: str, body: str | None, headers: dict[str, str]) -> Page:
         hops: list[str] = []
         for _ in range(MAX_REDIRECTS):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from demo.personas import persona
 from tests.nodes.country import PLACES, Country, Place, status_of, wait
-from tests.nodes.people import MINUTE, at, hours_pass, issued, received, refused, rung, signs_in
+from tests.nodes.people import MINUTE, at, refused, signs_in
 
 pytestmark = pytest.mark.live
+ROUNDS, ROUND_OCTETS = 3, 4096
+"""A quiet round of a node: 1 KB of HTTP for its check (issue 6), as much for the office's; the rest is TLS and IP."""
 GD, GZ, FS, CH = PLACES
 
 
@@ -66,75 +66,18 @@ def test_revoked_at_the_province_refused_everywhere(country: Country) -> None:
         refused(country, place, "gz-li", "revocation.revoked")
 
 
-class TestTheLineIsCut:
-    """Foshan's cable is pulled. Time passes by its record of it; nobody waits for days."""
+def test_bundle_traffic_is_small(country: Country) -> None:
+    """Nobody signs in, nothing changes: what a round costs on the wire, the province's question included, both ways."""
+    head = country.folder(FS) / "federation" / "public" / "outbox" / "head"
+    wait(MINUTE, lambda: not head.exists())  # copies of sign-ins go first
 
-    @pytest.fixture(autouse=True, name="cut")
-    def _cut(self, country: Country) -> Iterator[None]:
-        country.wires.cut(FS.name)
-        wait(MINUTE, lambda: bool(status_of(country, FS)["codes"]))
-        yield
-        country.wires.join(FS.name)
-        wait(MINUTE, lambda: not status_of(country, FS)["codes"] and rung(country, FS) == "fresh")
+    def next_round() -> tuple[int, int]:
+        last = status_of(country, FS)["at"]
+        wait(30, lambda: status_of(country, FS)["at"] != last)
+        return country.wires.octets(FS.name)
 
-    @pytest.fixture(autouse=True, name="inside")
-    def _inside(self, country: Country) -> Iterator[None]:
-        """The people who stay: they stand in the hall of Foshan, on its side of the cut."""
-        with country.wires.standing(FS.name):
-            yield
-
-    def test_the_ladder(self, country: Country) -> None:
-        """Sign-ins go on; token, hall and window say the rung; each rung allows what design §6 says and no more."""
-        hours_pass(country, FS, 3, "near")
-        assert received(country.sign_in(FS, signs_in(country, FS)), "rung") == "near"
-        signs_in(country, FS, "hk-chan")
-        hours_pass(country, FS, 5, "day")
-        assert received(country.sign_in(FS, signs_in(country, FS)), "rung") == "day"
-        refused(country, FS, "hk-chan", "policy.offline_border")
-        hours_pass(country, FS, 30, "days")
-        page = country.sign_in(FS, signs_in(country, FS))
-        assert (received(page, "rung"), received(page, "level")) == ("days", "2")
-        hours_pass(country, FS, 80, "closed")
-        refused(country, FS, "gd-zhang", "policy.offline")
-
-    def test_disks_are_carried_in(self, country: Country) -> None:
-        """A disk written now brings the cut node up to date; one of an earlier day is refused and changes nothing."""
-        disk = country.root / "disk"
-        before = issued(country, FS)
-        country.renew_crl(persona("gd-zhang"))
-        wait(MINUTE, lambda: country.published() > before)
-        country.run(GD, "federation", "export", disk)
-        country.run(FS, "node", "sync", "--once", "--source", f"file:{disk}")
-        carried = issued(country, FS)
-        assert carried > before
-        told = country.run(FS, "node", "sync", "--once", "--source", f"file:{country.old_disk}", fails=True)
-        assert "federation.rollback" in told
-        assert issued(country, FS) == carried
-
-    def test_revoked_meanwhile(self, country: Country) -> None:
-        """Revoked during the cut: known at the cut node; a minute after the line's return that session has ended."""
-        hours_pass(country, FS, 1, "near")
-        live = signs_in(country, FS, "gd-wang-officer")
-        country.revoke(persona("gd-wang-officer"))
-        assert at(live.get(FS.url("police") + "/me"), FS)
-        country.wires.join(FS.name)
-        took = wait(MINUTE, lambda: not at(live.get(FS.url("police") + "/me"), FS))
-        print(f"caught up, session ended after {took:.1f} s")  # noqa: T201
-
-
-def test_bundle_traffic_is_small(country: Country, record_property: object) -> None:
-    """A minute of quiet checks costs a node a few kilobytes on the wire."""
-    before = country.wires.octets(FS.name)
-    versions = status_of(country, FS)["issued"]
-    wait(130, lambda: status_of(country, FS)["issued"] != versions)
-    after = country.wires.octets(FS.name)
-    print(f"octets in and out: {after[0] - before[0]}, {after[1] - before[1]}")  # noqa: T201
-
-
-def test_cut_off_by_one_command(country: Country) -> None:
-    """`node remove`: everywhere within a minute the node is in no roster, and its own trust stops at what it had."""
-    country.run(GD, "node", "remove", FS.domain)
-    country.signed()
-    for place in (GD, GZ, CH):
-        roster = Path(country.folder(place) / "bundle" / "roster.json")
-        wait(MINUTE, lambda roster=roster: FS.domain not in roster.read_text("utf-8"))  # type: ignore[misc]
+    first = next_round()
+    last = [next_round() for _ in range(ROUNDS)][-1]
+    octets = sum(last) - sum(first)
+    print(f"{octets / ROUNDS:.0f} octets a round")  # noqa: T201
+    assert octets <= (ROUNDS + 1) * ROUND_OCTETS, "one more: the minute's new timestamp"
