@@ -1,7 +1,7 @@
 """A node takes a new first root: after a federation lost so many root holders that it had to begin anew.
 
 The root comes by an operator's hand, its fingerprint read aloud, as on the first day. Keys, person key and windows
-stay. Everything is fetched and checked aside before anything here changes; what was pinned lies in `federation.before`.
+stay. Everything is fetched and checked aside before anything here changes; what was pinned lies in `federation-before`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nodes.repository import Repository
 from nodes.transport import open_source
 from nodes.view import Trusted
 
-HELD, COMING, BEFORE = "federation", "federation.coming", "federation.before"
+HELD, COMING, BEFORE = "federation", "federation-coming", "federation-before"
 
 
 def reanchor(settings: Settings, root: bytes, fingerprint: str, sources: tuple[str, ...]) -> Trusted:

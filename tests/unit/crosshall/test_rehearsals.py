@@ -163,6 +163,24 @@ def thief_kid(folder: Path) -> str:
     return str(keys_of(folder).sign.thumbprint())
 
 
+def test_a_stolen_provinces_master_and_node_keys(land: Land) -> None:
+    """New K_master, new keys of the province's own: a node's next epoch is of the new one, signed by the new key."""
+    land.bring_in(CITY)
+    before, kid = land.person_key(CITY), thief_kid(land.province)
+    for name in ("node-sign.pem", "node-box.pem", "federation-master"):
+        (land.province / "state" / "keys" / name).unlink()
+    land.office("node", "province", "--title", "省厅")
+    land.office("node", "epoch", CITY)
+    land.sign()
+    root = land.admit(CITY, land.request(CITY))
+    land.sign()
+    land.join(CITY, root, "--replace-person-key")
+    assert land.person_key(CITY) != before
+    roster = read_bundle(land.node(CITY) / "bundle").roster
+    assert roster.by_key(kid) is None
+    assert roster.by_key(thief_kid(land.province)) is not None
+
+
 class TestOnlineKey:
     """A key of the publishing machine is in other hands."""
 
@@ -342,8 +360,8 @@ class TestAnew:
         land.bring_in(CITY)
         root, said = self.begun(land)
         state = land.node(CITY) / "state"
-        (state / "federation").rename(state / "federation.before")
-        (state / "federation.coming").mkdir()
+        (state / "federation").rename(state / "federation-before")
+        (state / "federation-coming").mkdir()
         land.sync(CITY, code=1)
         land.at(land.node(CITY), "node", "reanchor", root, "--fingerprint", said)
         land.sync(CITY)
