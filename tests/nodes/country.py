@@ -29,6 +29,7 @@ from tests.nodes import hongkong
 from tests.nodes.making import TLS_CA, write_settings, write_tls
 from tests.nodes.places import HOSTS, KEYCLOAK, MANAGEMENT, PLACES, PORT, WINDOW, Place, above_of
 from tests.nodes.wires import PEOPLE, Wires
+from tests.parts.previous import Tree
 
 __all__ = ["PLACES", "Country", "Place", "status_of", "wait"]
 
@@ -43,6 +44,8 @@ class Country:
     python: str = sys.executable
     environment: dict[str, dict[str, str]] = field(default_factory=dict)
     """Further variables of a place's processes: a clock that is wrong."""
+    trees: dict[str, Tree] = field(default_factory=dict)
+    """Whose software is another version's."""
     wires: Wires = field(init=False)
     supervisor: Supervisor = field(init=False)
     _built: Path = field(init=False)
@@ -104,6 +107,11 @@ class Country:
 
         `code`: how it must end; None: as it likes.
         """
+        if place.name in self.trees:
+            return self.run(place, *words, fails=bool(code))
+        return self._here(place, *words, code=code)
+
+    def _here(self, place: Place, *words: str | Path, code: int | None = 0) -> str:
         here = Path.cwd()
         os.chdir(self.folder(place))
         try:
@@ -120,7 +128,12 @@ class Country:
     def _begun(self, place: Place, *words: str | Path) -> subprocess.Popen[str]:
         command = [*self.wires.inside(place.name), self.python, "-m", "crosshall", *map(str, words)]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.folder(place), stdout=pipe, stderr=pipe, text=True)
+        variables = {**os.environ, **self._variables(place)}
+        return subprocess.Popen(command, cwd=self.folder(place), env=variables, stdout=pipe, stderr=pipe, text=True)
+
+    def _variables(self, place: Place) -> dict[str, str]:
+        tree = self.trees.get(place.name)
+        return {**({"PYTHONPATH": str(tree.root)} if tree else {}), **self.environment.get(place.name, {})}
 
     def _ended(self, begun: subprocess.Popen[str], *, fails: bool = False) -> str:
         with begun:
@@ -150,7 +163,7 @@ class Country:
         write_manifest(self.bundle, now)
         (folder / "secret").write_text(f"{SECRET}\n")
         for name in ("root-1", "root-2", "root-3", "targets-1", "targets-2", "border-1"):
-            self.office("federation", "key", f"{name}.pem", "--passphrase-file", "secret")
+            self._here(province, "federation", "key", f"{name}.pem", "--passphrase-file", "secret")
         roots = [word for n in (1, 2, 3) for word in ("--root-key", f"root-{n}.pem.pub")]
         targets = [word for n in (1, 2) for word in ("--targets-key", f"targets-{n}.pem.pub")]
         thresholds = ("--root-threshold", "2", "--targets-threshold", "2")
@@ -188,7 +201,8 @@ class Country:
         for draft in sorted((self.folder(province) / "federation" / "drafts").glob("*.json")):
             role = draft.name.split(".")[1]
             for holder in holders[role]:
-                self.office(
+                self._here(  # on the holder's own machine
+                    province,
                     "federation",
                     "sign",
                     draft,
@@ -263,7 +277,7 @@ class Country:
 
         folder = self.folder(place)
         self.supervisor.launch(
-            Part(place.name, command, ready, wrong, folder=folder, start_seconds=180, stop_seconds=40)
+            Part(place.name, command, ready, self._variables(place), folder=folder, start_seconds=180, stop_seconds=40)
         )
         serving = ("gunicorn", "--bind", f"127.0.0.1:{WINDOW}", "--threads", "4", "tests.nodes.window:create_app()")
         settings = {**wrong, "CROSSHALL_RP_SETTINGS": str(folder / "window.toml")}

@@ -75,3 +75,10 @@ def received(page: Page, field: str) -> str:
 def citizen(country: Country, who: str) -> Citizen:
     """A new browser of somebody whose token stands before every hall."""
     return Citizen(_HALLS, country.browser(persona(who)), persona(who), country.built)
+
+
+def arrives(person: Citizen, here: Place, there: Place) -> None:
+    """From a link that names the hall where the person is signed in to the window, by redirects and scripts alone."""
+    page = person.travels(there.domain, person.comes(here.domain, there.domain))
+    assert person.at_window(here.domain, page), (page.status, page.url, page.text[:2000])
+    assert person.person.name in page.text

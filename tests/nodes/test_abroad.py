@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.live.citizen import Citizen, host
+from tests.live.citizen import host
 from tests.nodes.country import PLACES, Country, Place, wait
-from tests.nodes.people import MINUTE, citizen, received
+from tests.nodes.people import MINUTE, arrives, citizen, received
 
 pytestmark = pytest.mark.live
 GD, GZ, FS, CH = PLACES
 WHO = "gd-zhang"
 DIRECTIONS = ((GZ, GD), (GD, GZ), (GZ, FS), (CH, GD))
-
-
-def arrives(person: Citizen, here: Place, there: Place) -> None:
-    """From a link that names the hall where the person is signed in to the window, by redirects and scripts alone."""
-    page = person.travels(there.domain, person.comes(here.domain, there.domain))
-    assert person.at_window(here.domain, page), (page.status, page.url, page.text[:2000])
-    assert person.person.name in page.text
 
 
 @pytest.mark.parametrize(("there", "here"), DIRECTIONS, ids=lambda place: place.name)
