@@ -77,7 +77,8 @@ def revoked(country: Country, who: str, place: Place) -> None:
 
 def alike(country: Country, place: Place) -> bool:
     """Whether the province has judged sign-ins of the node's pilot again, all with the same verdict."""
-    told = re.search(r"verdicts compared (\d+), equal (\d+)", country.desk(GD, "node", "shadow", "show", place.domain))
+    shown = country.desk(GD, "node", "shadow", "show", place.domain, code=1)  # numbers of a pilot are short in a test
+    told = re.search(r"verdicts compared (\d+), equal (\d+)", shown)
     assert told
     return int(told[1]) == int(told[2]) > 0
 
