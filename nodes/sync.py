@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -26,6 +26,7 @@ from ca_bridge.errors import CrosshallError, FederationError, PathError
 from ca_bridge.fetch.whole import WANTED
 from ca_bridge.files import write_atomically
 from ca_bridge.settings import Settings
+from ca_bridge.types import Clock, utc_now
 from nodes import clock, roles
 from nodes.bundle import Written, compose, write
 from nodes.client import LEAP, Client, Update
@@ -39,6 +40,8 @@ from nodes.view import FileRef, Trusted
 MOST_SECONDS = 45.0
 """The longest between two checks: with a minute's work elsewhere a refusal is everywhere within 60 s."""
 JITTER = 0.2
+MOST_MISSED = 366 * 86400.0
+"""Ours: seconds; a longer pause is for an operator to look at."""
 LOOK_SECONDS = 0.5
 """Between two looks for CRLs that the bridge waits for."""
 WHOLE_SECONDS = 10.0
@@ -98,11 +101,15 @@ class Agent:
         settings: AgentSettings,
         *,
         machine: Callable[[], clock.Machine] = clock.machine,
+        wall: Clock = utc_now,
         ticks: Ticks = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
         self._machine = machine
+        self._wall = wall
+        self._looked: tuple[clock.Machine, datetime] | None = None
+        self._lost = 0.0
         self._ticks = ticks
         self._chance = chance
         self._client = Client(settings.state / "federation", ticks=ticks)
@@ -151,13 +158,14 @@ class Agent:
         last = self.last()
         self._tried = set()
         try:
+            self._look()
             record = self._record()
             update, name = self._ask(record, codes)
             if update is not None:
                 record = None if update.restarted else record
-                record = clock.advance(record, self._machine(), update.issued)
+                record = clock.advance(record, self._machine(), update.issued, self._lost)
             else:
-                record = clock.advance(record, self._machine(), None)
+                record = clock.advance(record, self._machine(), None, self._lost)
             return self._apply(record, update, name, codes, last)
         except (OSError, CrosshallError) as error:
             code = error.code if isinstance(error, CrosshallError) else "federation.disk"
@@ -168,6 +176,14 @@ class Agent:
             with suppress(OSError):
                 self._write(done)
             return done
+
+    def _look(self) -> None:
+        """Notice what the counting clock has missed; kept until a record with it is written."""
+        now = self._machine(), self._wall()
+        lost = clock.gap(self._looked, now) if self._looked is not None else 0.0
+        if lost:
+            _log.warning("trusted time: the wall clock ran ahead", seconds=round(lost))
+        self._looked, self._lost = now, self._lost + lost
 
     def first(self) -> Round:
         """One round that must succeed, at join. Raises FederationError with the code of what went wrong."""
@@ -197,10 +213,12 @@ class Agent:
         reading = self._machine()
         now = None if record is None else clock.at(record, reading)
         known = record is not None and record.boot == reading[1] and not record.rebooted
+        # a signed time may be ahead by what the counting clock has missed: else a long pause would never end
+        missed = timedelta(seconds=min(self._lost + (record.lost if record is not None else 0.0), MOST_MISSED))
         for url in self._settings.sources:
             try:
                 source = self._source(url)
-                leap = LEAP if known else None
+                leap = LEAP + missed if known else None
                 update = self._client.update(source, now, accept=self._accept, leap=leap, repair=self._repair)
             except FederationError as error:
                 codes[url] = error.code
@@ -230,6 +248,7 @@ class Agent:
         written = self._write_bundle(now)
         # Only now: who reads the time must find the bundle that it speaks of.
         clock.store(self._record_file, record)
+        self._lost = 0.0
         self._mirror()
         if self._bring_whole(now, whole=self._settings.whole or name == FILE):  # a disk may go again
             written = replace(self._write_bundle(now), changed=True)

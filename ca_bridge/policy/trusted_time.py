@@ -5,6 +5,9 @@
 
 Trusted now = what was written + CLOCK_BOOTTIME since then: it runs through sleep, and no setting of the wall clock
 moves it. After a reboot nobody knows how long the machine was off: it goes on from what was written, one rung lower.
+
+A virtual machine that is paused stops CLOCK_BOOTTIME too. When the wall clock then runs ahead of it the agent writes by
+how much (`lost`), and unless a newer signed time comes at once it counts as age: never as time, and never back again.
 """
 
 from __future__ import annotations
@@ -31,10 +34,13 @@ SPARE_SECONDS = 60.0
 """How long a process goes on with what it read last when the file cannot be read: the agent writes it again by then."""
 MISSING = "trust.time_missing"
 BROKEN = "trust.time"
+LOST_SECONDS = 90.0
+"""Ours: a connected node has a newer signed time by then, so that setting its clock right ends nobody's session."""
 LATE = timedelta(minutes=3)
 """A connected node's data is younger (renewed each minute, fetched within 45 s): what is older is of a cut."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _FIELDS = {"format", "issued", "now", "boottime", "boot", "rebooted"}
+_LOST = {"lost", "lost_at"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class TrustedTime:
 
     now: datetime
     age: timedelta
-    """Of the trust data: `now` − the newest signed `issued`; `timedelta.max` when nobody can say."""
+    """Of the trust data: `now` − the newest signed `issued`, and what a pause has lost; `timedelta.max`: unknown."""
     rung: Rung
     code: str = ""
     """Why there is no trusted time: `trust.time_missing`, `trust.time`; empty when there is. Else `closed`."""
@@ -65,20 +71,23 @@ class Reading:
     boottime: float
     boot: str
     rebooted: bool
+    lost: float = 0.0
+    """Seconds by which the wall clock has run ahead of the counting one since `issued`; absent in the file when 0."""
+    lost_at: float = 0.0
+    """CLOCK_BOOTTIME when it was first noticed."""
 
 
 def read_time(data: bytes) -> Reading:
     """The file's content. Raises PathError `trust.time`: not of this format, a value missing or impossible."""
     try:
         raw: Any = json.loads(data) if len(data) <= MAX_OCTETS else None
-        if not isinstance(raw, dict) or set(raw) != _FIELDS or raw["format"] != FORMAT:
+        if not isinstance(raw, dict) or set(raw) not in (_FIELDS, _FIELDS | _LOST) or raw["format"] != FORMAT:
             raise ValueError("not of this format")
-        boottime = raw["boottime"]
-        if isinstance(boottime, bool) or not isinstance(boottime, int | float) or not 0 <= boottime < math.inf:
-            raise ValueError("boottime")
+        boottime, lost, lost_at = (_seconds(raw.get(name, 0)) for name in ("boottime", "lost", "lost_at"))
         if not isinstance(raw["boot"], str) or not raw["boot"] or not isinstance(raw["rebooted"], bool):
             raise ValueError("boot or rebooted")
-        return Reading(_moment(raw["issued"]), _moment(raw["now"]), float(boottime), raw["boot"], raw["rebooted"])
+        moments = _moment(raw["issued"]), _moment(raw["now"])
+        return Reading(*moments, boottime, raw["boot"], raw["rebooted"], lost, lost_at)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise PathError(BROKEN, f"{FILE}: {error}") from error
 
@@ -89,11 +98,12 @@ def reckon(known: Reading, boottime: float, boot: str) -> TrustedTime:
     passed = boottime - known.boottime if same else boottime
     if passed < 0:
         raise PathError(BROKEN, "written later in this boot than now")
+    counts = not same or boottime - known.lost_at >= LOST_SECONDS
     try:
         now = known.now + timedelta(seconds=passed)
+        age = now - known.issued + timedelta(seconds=known.lost if counts else 0)
     except OverflowError as error:
         raise PathError(BROKEN, "beyond the calendar") from error
-    age = now - known.issued
     rebooted = known.rebooted or not same
     rung = lower(rung_of(age)) if rebooted else rung_of(age)
     return TrustedTime(now, age, rung, rebooted=rebooted)
@@ -164,6 +174,12 @@ class _Held:
     code: str
     looked: float
     read: float
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError("seconds")
+    return float(value)
 
 
 def _moment(text: object) -> datetime:

@@ -14,6 +14,7 @@ from ca_bridge.errors import PathError
 from ca_bridge.policy.rungs import LIMITS, Rung, lower, rung_of
 from ca_bridge.policy.trusted_time import (
     BROKEN,
+    LOST_SECONDS,
     MAX_OCTETS,
     MISSING,
     SPARE_SECONDS,
@@ -228,3 +229,53 @@ def test_ten_thousand_steps_of_clock_and_line():
         else:
             assert found.now == true
             assert found.rung is rung_of(true - issued)
+
+
+LOST = {"lost": 5 * 3600.0, "lost_at": 1000.5}
+
+
+def test_what_a_pause_has_lost_is_age(machine: Machine):
+    """Never time: trusted now stays. It counts once a connected node would have had a newer signed time."""
+    machine.write(**LOST)
+    assert (machine.source().rung, machine.source().age) == (Rung.FRESH, timedelta(seconds=30))
+    machine.up += LOST_SECONDS
+    found = machine.source()
+    assert (found.rung, found.age) == (Rung.DAY, timedelta(hours=5, seconds=30 + LOST_SECONDS))
+    assert found.now == NOW + timedelta(seconds=30 + LOST_SECONDS)
+    assert found.late
+
+
+def test_after_a_reboot_it_counts_at_once(machine: Machine):
+    """On top of the rung that the reboot costs: age never shrinks."""
+    machine.write(**LOST)
+    machine.up, machine.boot = 1.0, "two"
+    machine.restart()
+    assert machine.source().rung is Rung.DAYS
+
+
+def test_a_loss_beyond_the_calendar_is_closed(machine: Machine):
+    """A number that is no time closes, and raises nothing."""
+    machine.write(lost=1e300, lost_at=0)
+    found = machine.source()
+    assert (found.rung, found.code) == (Rung.CLOSED, BROKEN)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lost": 5.0},
+        {"lost_at": 5.0},
+        {"lost": -5.0, "lost_at": 5.0},
+        {"lost": 5.0, "lost_at": -5.0},
+        {"lost": True, "lost_at": 5.0},
+        {"lost": "5", "lost_at": 5.0},
+        {"lost": float("inf"), "lost_at": 5.0},
+        {"lost": float("nan"), "lost_at": 5.0},
+        {"lost": 5.0, "lost_at": 5.0, "boot": None},
+    ],
+    ids=str,
+)
+def test_half_a_loss_is_closed(machine: Machine, changes: dict[str, object]):
+    """Both or none, and only seconds: what cannot be read never makes the data younger."""
+    machine.write(**changes)
+    assert (machine.source().rung, machine.source().code) == (Rung.CLOSED, BROKEN)
