@@ -15,6 +15,7 @@ SettingsFile = Annotated[
     typer.Option("--settings", envvar="CROSSHALL_SETTINGS", help="The node's settings file.", show_default="node.toml"),
 ]
 DEFAULT_SETTINGS = Path("node.toml")
+_NEAR = {"zh-Hans": "zh-Hant", "zh-Hant": "zh-Hans", "en": "pt", "pt": "en"}
 Fingerprint = Annotated[
     str,
     typer.Option(
@@ -44,9 +45,10 @@ def moment(text: str) -> datetime:
 
 
 def named(texts: list[str]) -> dict[str, str]:
-    """`LANGUAGE=name` for that language; a name without a language stands wherever none was given.
+    """A name for each language: `LANGUAGE=name` for that one, a name without a language wherever none was given.
 
-    Raises ConfigError `config.window`: no name at all.
+    Without such a name the other script or the other foreign language stands in, else the first that was given. Raises
+    ConfigError `config.window`: no name at all.
     """
     named: dict[str, str] = {}
     plain = ""
@@ -56,8 +58,8 @@ def named(texts: list[str]) -> dict[str, str]:
             named[language] = value.strip()
         else:
             plain = text.strip()
-    names = {language: named.get(language) or plain for language in LANGUAGES}
-    found = {language: value for language, value in names.items() if value}
-    if not found:
+    given = {language: value for language, value in named.items() if value}
+    if not given and not plain:
         raise ConfigError("config.window", "a name is needed")
-    return found
+    first = next(iter(given.values()), "")
+    return {language: given.get(language) or plain or given.get(_NEAR[language]) or first for language in LANGUAGES}
