@@ -6,7 +6,7 @@ BIN := .venv/bin
 PORT ?= 8443
 T ?= tests
 K ?=
-.PHONY: run test setup lint type bench deep chaos fresh screenshots
+.PHONY: run test setup lint type bench deep chaos fresh guide screenshots
 
 run:            ## the demo federation on this machine; SELFCHECK=1 signs in, reports and stops
 	@$(PYTHON) scripts/setup.py run
@@ -46,3 +46,7 @@ chaos:          ## faults injected into a running federation, judged from outsid
 
 fresh:          ## the README's commands in a bare Debian 12 root: the honest test of set-up
 	@$(PYTHON) scripts/fresh.py
+
+guide:          ## docs/guide-operators.md typed word by word on two bare Debian 12 roots with a cable between them
+	@$(PYTHON) scripts/setup.py chaos
+	@$(BIN)/python -m scripts.guide
