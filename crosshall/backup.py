@@ -52,9 +52,11 @@ def restore_command(source: Path, into: Path, passphrase_file: PassphraseFile) -
 
 
 def backup(settings_file: Path, to: Path, passphrase: bytes) -> None:
-    """Write the backup whole or not at all. Raises ConfigError `config.backup_exists`, `config.invalid`."""
+    """Write the backup whole or not at all. Raises ConfigError `config.backup_exists`, `.missing`, `.invalid`."""
     if to.exists():
         raise ConfigError("config.backup_exists", str(to))
+    if not to.resolve().parent.is_dir():
+        raise ConfigError("config.missing", f"no folder {to.resolve().parent}")
     settings = load_settings(settings_file)
     with tempfile.TemporaryDirectory(dir=to.resolve().parent) as folder:
         sealed = Path(folder) / "sealed"
@@ -72,7 +74,9 @@ def backup(settings_file: Path, to: Path, passphrase: bytes) -> None:
 
 
 def restore(source: Path, into: Path, passphrase: bytes) -> None:
-    """Restore whole or not at all. Raises ConfigError `config.backup_exists`, `config.backup_unreadable`."""
+    """Restore whole or not at all. Raises ConfigError `config.backup_exists`, `.backup_unreadable`, `.missing`."""
+    if not source.is_file():
+        raise ConfigError("config.missing", f"no file {source}")
     if into.exists() and any(into.iterdir()):
         raise ConfigError("config.backup_exists", str(into))
     into.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from cryptography import x509
 from ca_bridge.errors import ConfigError, CrosshallError, FederationError
 from ca_bridge.registry import load_windows
 from ca_bridge.settings import Settings
-from ca_bridge.trust.bundle import read_bundle
+from ca_bridge.trust.bundle import MANIFEST, read_bundle
 from ca_bridge.verdict.snapshot import compile_bundle
 from ca_bridge.version import VERSION
 from nodes.identity import public, read_node_keys
@@ -84,10 +84,11 @@ def _keys(settings: Settings) -> None:
     folder = settings.bridge.keys
     if settings.node.role != "province":
         read_node_keys(folder)
+    _joined(settings, folder / "master")
     for name in ("master", "attributes", "channel"):
         path = folder / name
         if not path.is_file():
-            raise ConfigError("config.key", f"{path} is missing")
+            raise ConfigError("config.key", f"{path} is missing; the first start makes it")
         if path.stat().st_mode & 0o077:
             raise ConfigError("config.key", f"{path} can be read by others: chmod 600")
 
@@ -121,7 +122,15 @@ def _named(host: str, dns: set[str], addresses: set[str]) -> bool:
         return host in dns or f"*.{host.partition('.')[2]}" in dns
 
 
+def _joined(settings: Settings, file: Path | None = None) -> None:
+    """What comes with the admission is there; without it a fault of the bundle's would be told where there is none."""
+    path = file or settings.node.bundle / MANIFEST
+    if settings.node.role != "province" and not path.exists():
+        raise FederationError("node.not_joined", f"{path} is missing")
+
+
 def _bundle(settings: Settings) -> None:
+    _joined(settings)
     snapshot = compile_bundle(read_bundle(settings.node.bundle))
     if not snapshot.bundle.anchors:
         raise FederationError("node.no_anchors", "the bundle holds no anchor")
@@ -140,6 +149,7 @@ def _software(settings: Settings) -> None:
 def _roster(settings: Settings) -> None:
     if settings.node.role == "province":
         return
+    _joined(settings)
     row = read_bundle(settings.node.bundle).roster.find(settings.node.name)
     if row is None:
         raise FederationError("node.not_admitted", f"the roster does not hold {settings.node.name}")
@@ -161,6 +171,7 @@ def _health(health: Callable[[], Mapping[str, Any]]) -> None:
 def _live(settings: Settings) -> None:
     if settings.node.role == "province":
         return
+    _joined(settings)
     row = read_bundle(settings.node.bundle).roster.find(settings.node.name)
     if row is None or row.stage != "live":
         raise FederationError("node.pilot", f"the roster says {row.stage if row else 'nothing'}")

@@ -93,6 +93,20 @@ def test_nothing_is_overwritten(node: Path, tmp_path: Path) -> None:
         assert caught.value.code == "config.backup_exists"
 
 
+def test_folders_and_files_that_are_not_there(node: Path, tmp_path: Path) -> None:
+    """A slip of the operator's is told by a code, and makes nothing."""
+    for step in (
+        lambda: backup(node / "node.toml", tmp_path / "absent" / "b", PASSPHRASE),
+        lambda: restore(tmp_path / "absent", tmp_path / "again", PASSPHRASE),
+        lambda: restore(node, tmp_path / "again", PASSPHRASE),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            step()
+        assert caught.value.code == "config.missing"
+    assert not (tmp_path / "absent").exists()
+    assert not (tmp_path / "again").exists()
+
+
 def test_the_databases_password_is_in_no_process_list(
     node: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,19 @@ def test_a_status_file_that_cannot_be_read(settings: Path):
     assert "line: no good answer yet" in tells(settings)
 
 
+def test_a_node_that_has_not_joined(settings: Path):
+    """Its operator is told the next step, not the words that citizens see when a bundle is broken."""
+    told = tells(settings, "--json")
+    checks = {row["check"]: row["code"] for row in json.loads(told)["checks"]}
+    assert {checks[name] for name in ("bundle", "roster", "stage")} == {"node.not_joined"}
+
+
+def test_a_bundle_that_is_lost_at_the_province(tmp_path: Path):
+    """The province joins nothing: there it is a fault."""
+    told = json.loads(tells(write_settings(tmp_path / "gd", name="gd", role="province"), "--json"))
+    assert {row["code"] for row in told["checks"] if row["check"] == "bundle"} == {"trust.bundle"}
+
+
 def test_the_province_has_no_line(tmp_path: Path):
     """Nobody stands above it."""
     province = write_settings(tmp_path / "gd", name="gd", role="province")
