@@ -14,13 +14,14 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
+from filelock import FileLock, Timeout
 
 from ca_bridge.errors import CrosshallError, FederationError, PathError
 from ca_bridge.fetch.whole import WANTED
@@ -47,6 +48,8 @@ LOOK_SECONDS = 0.5
 WHOLE_SECONDS = 10.0
 """What CRLs for which filters stand may take of a round: the next check must not be late."""
 STATUS = "status.json"
+LOCK_SECONDS = 60.0
+"""How long a round waits for another process's: a carried disk for the loop, which may hang at a dead source."""
 
 _log = structlog.get_logger(__name__)
 
@@ -138,11 +141,12 @@ class Agent:
         if not self._wishes() - self._tried:
             return False
         try:
-            record = self._record()
-            if record is None:
-                return False
-            now = clock.at(record, self._machine())
-            return self._bring_whole(now, whole=False) and self._write_bundle(now).changed
+            with self._alone():
+                record = self._record()
+                if record is None:
+                    return False
+                now = clock.at(record, self._machine())
+                return self._bring_whole(now, whole=False) and self._write_bundle(now).changed
         except (OSError, CrosshallError) as error:
             _log.warning("sync", code=error.code if isinstance(error, CrosshallError) else "federation.disk")
             return False
@@ -158,15 +162,17 @@ class Agent:
         last = self.last()
         self._tried = set()
         try:
-            self._look()
-            record = self._record()
-            update, name = self._ask(record, codes)
-            if update is not None:
-                record = None if update.restarted else record
-                record = clock.advance(record, self._machine(), update.issued, self._lost)
-            else:
-                record = clock.advance(record, self._machine(), None, self._lost)
-            return self._apply(record, update, name, codes, last)
+            with self._alone():
+                last = self.last()
+                self._look()
+                record = self._record()
+                update, name = self._ask(record, codes)
+                if update is not None:
+                    record = None if update.restarted else record
+                    record = clock.advance(record, self._machine(), update.issued, self._lost)
+                else:
+                    record = clock.advance(record, self._machine(), None, self._lost)
+                return self._apply(record, update, name, codes, last)
         except (OSError, CrosshallError) as error:
             code = error.code if isinstance(error, CrosshallError) else "federation.disk"
             codes["here"] = code
@@ -176,6 +182,24 @@ class Agent:
             with suppress(OSError):
                 self._write(done)
             return done
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process's round comes between reading what is held and writing it: else the older word could win.
+
+        Raises FederationError `federation.busy` after LOCK_SECONDS, OSError.
+        """
+        folder = self._settings.state / "federation"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=LOCK_SECONDS, mode=0o600)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise FederationError("federation.busy", "another process of this node syncs") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _look(self) -> None:
         """Notice what the counting clock has missed; kept until a record with it is written."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from ca_bridge.policy.rungs import Rung, lower, rung_of
 from ca_bridge.policy.trusted_time import reckon
@@ -217,3 +220,47 @@ def test_ten_thousand_steps_of_clock_and_partition() -> None:
 def _unseen(record: clock.Reading) -> timedelta:
     """What counting a little slow may hide, by design: a part in ten thousand, twice."""
     return (record.now - record.issued) * (3 * clock.SLOW)
+
+
+def test_a_disk_carried_in_while_the_loop_hangs_at_a_dead_source(
+    world: World, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop read the time before the disk came and writes it afterwards: the disk's newer word stands."""
+    site.agent.round()
+    world.clock.pass_(minutes=30)
+    world.publisher.stamp()
+    asked, dead = threading.Event(), threading.Event()
+
+    def hangs(_record: object, codes: dict[str, str]) -> tuple[None, str]:
+        asked.set()
+        assert dead.wait(10)
+        codes["dead"] = "federation.source"
+        return None, ""
+
+    monkeypatch.setattr(site.agent, "_ask", hangs)
+    disk = Agent(
+        AgentSettings("gd/guangzhou", site.folder / "state", site.folder / "bundle", (f"file:{world.public}",)),
+        machine=site.machine,
+    )
+    with ThreadPoolExecutor(2) as pool:
+        loop = pool.submit(site.agent.round)
+        assert asked.wait(10)
+        carried = pool.submit(disk.round)
+        assert not wait([carried], timeout=0.3).done, "it waits for the loop's round"
+        dead.set()
+        assert loop.result(10).codes == {"dead": "federation.source"}
+        assert carried.result(10).codes == {}
+    known = clock.load(site.folder / "state" / clock.FILE)
+    assert known is not None
+    assert known.issued == NOW + timedelta(minutes=30)
+
+
+def test_a_round_that_gets_no_turn_changes_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process keeps the node's folder: the round says so and leaves everything as it was."""
+    site.agent.round()
+    monkeypatch.setattr("nodes.sync.LOCK_SECONDS", 0.05)
+    before = (site.folder / "state" / clock.FILE).read_bytes()
+    with FileLock(site.folder / "state" / "federation" / ".lock"):
+        assert site.agent.round().codes == {"here": "federation.busy"}
+    assert (site.folder / "state" / clock.FILE).read_bytes() == before
+    assert site.agent.round().codes == {}
