@@ -17,8 +17,9 @@ from ca_bridge.types import Clock
 FRESH = timedelta(minutes=5)
 STALE = timedelta(hours=24)
 """How long keys are used after the realm stopped answering: a rotation made meanwhile is not seen, so not for ever."""
-LEAST_BETWEEN = timedelta(seconds=10)
-"""Between two fetches, whatever key ids strangers send."""
+BETWEEN, AT_ONCE = timedelta(seconds=10), 3
+"""Fetches, whatever key ids strangers send: one in ten seconds on average and three in a row, so that a realm rebuilt
+just after a fetch is known at once."""
 ALGORITHMS = ("ES256",)
 MAX_TOKEN = 16 * 1024
 LEEWAY = timedelta(seconds=5)
@@ -41,7 +42,7 @@ class RealmKeys:
         self._clock = clock
         self._lock = threading.Lock()
         self._held: tuple[dict[str, jwt.PyJWK], datetime | None] = ({}, None)
-        self._tried: datetime | None = None
+        self._paid: datetime | None = None  # until when the fetches so far are paid for, each with `BETWEEN`
 
     def verify(self, token: str) -> dict[str, Any]:
         """The claims of `token` when the realm signed it; what they say is not judged here, nor its times.
@@ -94,9 +95,12 @@ class RealmKeys:
         return keys.get(kid), now - fetched if fetched else None
 
     def _fetch(self, now: datetime) -> None:
-        if self._tried is not None and timedelta(0) <= now - self._tried < LEAST_BETWEEN:
+        paid = self._paid or now
+        if paid - now > BETWEEN * AT_ONCE:  # the clock was set back
+            paid = now
+        if paid - now > BETWEEN * (AT_ONCE - 1):
             return
-        self._tried = now
+        self._paid = max(paid, now) + BETWEEN
         try:
             answer = self._http.get(self._url)
             if answer.status != 200:
