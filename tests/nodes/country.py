@@ -175,12 +175,14 @@ class Country:
 
     def rise(self, *places: Place) -> None:
         """The province and these places, from bare machines to people at every window; Hong Kong's CA stands first."""
+        started = time.monotonic()
         self.found()
         self.launch_hongkong()
         self.launch(PLACES[0])
         self.bring_in(*places)
         for place in (PLACES[0], *places):
             self.ready(place)
+            print(f"{place.name}: people at its window {time.monotonic() - started:.0f} s after bare machines")  # noqa: T201
 
     def launch_hongkong(self) -> None:
         """The web server of Hong Kong's CA, with a list that is good for a week."""

@@ -141,12 +141,12 @@ class TestTheLineIsCut:
             gone.by_token(GZ.domain)
             gone.sign_out(GZ.domain)
             signs_in(country, GZ, GOOD)
-            for who in (LIVE, GONE):
-                country.revoke(persona(who))
+            revoked = max(country.revoke(persona(who)) for who in (LIVE, GONE))
             assert at(story.live.get(GZ.url("police") + "/me"), GZ)
         told = re.search(r"0 refused since, (\d+) to be judged", country.desk(GZ, "node", "cuts"))
         assert told
         assert int(told[1]) >= 3
+        wait(2 * MINUTE, lambda: country.published() > revoked)
 
 
 def test_the_line_is_back(country: Country, story: Before) -> None:
@@ -177,7 +177,7 @@ def test_the_line_is_back(country: Country, story: Before) -> None:
 @pytest.mark.usefixtures("story")
 def test_sign_ins_of_the_cut_are_judged_again(country: Country) -> None:
     """Who was revoked is reported, whether still signed in or not, and nobody else; the operator's exit code is 1."""
-    wait(MINUTE, lambda: "0 to be judged" in country.desk(GZ, "node", "cuts", code=None))
+    wait(MINUTE, lambda: " 0 to be judged" in country.desk(GZ, "node", "cuts", code=None))
     rows = [json.loads(line) for line in country.desk(GZ, "node", "cuts", "--json", code=1).splitlines()]
     told = {row["certificate_key"].rpartition(":")[2]: row["code"] for row in rows}
     assert told == {country.serial(persona(who)): "revocation.revoked" for who in (LIVE, GONE)}

@@ -14,11 +14,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import tomli_w
 from tuf.api.metadata import Metadata, MetaFile, Snapshot, TargetFile, Targets, Timestamp
 
 from ca_bridge.ceremony import abroad, journal
 from ca_bridge.crypto import between
 from ca_bridge.files import write_atomically
+from ca_bridge.trust.bundle import read_bundle
+from ca_bridge.types import utc_now
 from demo.personas import persona
 from nodes import roles
 from nodes.keys import load_key
@@ -28,7 +31,7 @@ from nodes.repository import Repository
 from tests.live.citizen import Citizen
 from tests.nodes.country import PLACES, Country, Place, status_of, wait
 from tests.nodes.forged import FORGED, HELPER, Forge, own
-from tests.nodes.people import MINUTE, citizen, refused, signs_in
+from tests.nodes.people import MINUTE, citizen, signs_in
 from tests.nodes.taken import Claims, Taken
 
 pytestmark = pytest.mark.live
@@ -260,23 +263,18 @@ def test_a_word_that_is_not_its_to_give(
 def test_its_own_refusals_reach_no_further(taken: Taken, country: Country) -> None:
     """It may say no to whomever it likes in its own hall; elsewhere a row about a CA that is not its own is nothing."""
     key = load_key(taken.folder / "state" / "keys" / "role-1.pem", None)
-    public = taken.folder / "federation" / "public"
-    role = OwnRole(public, CH.domain, [key], lambda: datetime.now(UTC))
-    before = role.refusals()
-    version = role.refuse({"all.toml": b'[[deny]]\nwhy = "taken over"\ndomain = "gd"\n'})
-    try:
-        provinces = Repository(country.folder(GD) / "federation" / "public")
-        wait(MINUTE, lambda: provinces.newest(ROLE) >= version)
-        wait(MINUTE, lambda: "trust.denied" in country.sign_in(CH, country.browser(persona(VICTIM))).text)
-        issued = country.published()
-        for place in (GZ, FS):
-            wait(MINUTE, lambda place=place: datetime.fromisoformat(str(status_of(country, place)["issued"])) >= issued)  # type: ignore[misc]
-        for place in HALLS:
-            signs_in(country, place, VICTIM)
-        refused(country, CH, VICTIM, "trust.denied")
-    finally:
-        role.refuse(before)
-    wait(MINUTE, lambda: "trust.denied" not in country.sign_in(CH, country.browser(persona(VICTIM))).text)
+    profiles = read_bundle(country.bundle).profiles.values()
+    row = {"why": "taken over", "key": next(p.keys[0] for p in profiles if p.domain == "gd")}
+    role = OwnRole(taken.folder / "federation" / "public", CH.domain, [key], utc_now)
+    version = role.refuse({"all.toml": tomli_w.dumps({"deny": [row]}).encode()})
+    provinces = Repository(country.folder(GD) / "federation" / "public")
+    wait(MINUTE, lambda: provinces.newest(ROLE) >= version)
+    issued = country.published()
+    for place in (GZ, FS):
+        wait(MINUTE, lambda place=place: datetime.fromisoformat(str(status_of(country, place)["issued"])) >= issued)  # type: ignore[misc]
+    wait(MINUTE, lambda: "trust.denied" in country.sign_in(CH, country.browser(persona(VICTIM))).text)
+    for place in HALLS:
+        signs_in(country, place, VICTIM)
 
 
 def test_a_copy_in_anothers_name(country: Country, copy: int) -> None:
