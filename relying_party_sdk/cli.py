@@ -170,7 +170,7 @@ def _add_conformance(commands: argparse._SubParsersAction[argparse.ArgumentParse
     each.add_argument("--host", default="127.0.0.1", help="address to listen at; the suite calls the back channel")
     each.add_argument("--port", type=int, default=8080, help="0: a free one; the addresses are printed")
     each.add_argument("--base-url", default="", help="default: http(s)://localhost:PORT")
-    each.add_argument("--scope", default="openid")
+    each.add_argument("--scope", default="openid profile email")
     each.add_argument("--response-mode", choices=("query", "form_post"), default="query")
     each.add_argument("--sign-out-return", choices=("signed-out", "home"), default="signed-out")
     each.add_argument("--algorithms", nargs="+", choices=ALGORITHMS, default=["ES256", "PS256", "RS256"])
@@ -180,7 +180,12 @@ def _add_conformance(commands: argparse._SubParsersAction[argparse.ArgumentParse
     each.add_argument("--tls-key", type=Path)
     each.add_argument("--dangerously-skip-tls-verification", action="store_true", help="better: --ca-file")
     each.add_argument("--dangerously-allow-http", action="store_true", help="an http provider on another machine")
-    each.add_argument("--dangerously-accept-untyped-logout-tokens", action="store_true")
+    each.add_argument(
+        "--dangerously-accept-untyped-logout-tokens",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="the suite's have no typ; a window refuses them unless its settings say otherwise",
+    )
 
 
 def _conformance(given: argparse.Namespace) -> int:

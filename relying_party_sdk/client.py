@@ -99,7 +99,7 @@ class RelyingParty:
         self.hooks = Hooks()
         """What an application that keeps its own sessions wants to be told."""
         self._purged = clock()
-        if settings.store == "memory:":
+        if store is None and settings.store == "memory:":
             log.warning("sessions are in memory: one process only, lost at a restart")
 
     # ---- sign-in

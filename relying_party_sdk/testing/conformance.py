@@ -2,6 +2,10 @@
 
 `/start` begins a test module, `/me` shows `sub` and what userinfo says, `/leave` signs out. Whatever begins a sign-in
 asks the provider for its metadata and keys again: modules follow each other in seconds, each with keys of its own.
+
+What a client registers, and the suite takes from there, this party has to find out: which way answers come (a posted
+one is taken, asked for or not), and the one algorithm of its tokens (that of its last ID token: logout tokens by
+another are refused, Back-Channel Logout 1.0 §2.6). A window says both in its settings.
 """
 
 from __future__ import annotations
@@ -9,23 +13,28 @@ from __future__ import annotations
 import json
 import ssl
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import escape
+from http import HTTPStatus
+from io import BytesIO
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import jwt
 
 from relying_party_sdk.adapters import asgi
 from relying_party_sdk.client import RelyingParty
+from relying_party_sdk.hooks import SignedIn
 from relying_party_sdk.person import Attributes, Person
 from relying_party_sdk.settings import Settings
 from relying_party_sdk.stores import open_store
 from relying_party_sdk.testing.asgi import as_wsgi
-from relying_party_sdk.transport import Urllib3Transport
+from relying_party_sdk.web import BODY_LIMIT
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication
@@ -82,42 +91,89 @@ PAGES: dict[str, Callable[[RelyingParty], Any]] = {"flask": flask_pages, "asgi":
 
 
 class Conformance:
-    """The application; each beginning of a sign-in gives it a new RelyingParty on the same sessions."""
+    """The application; each beginning of a sign-in gives it a new RelyingParty on the same sessions.
+
+    Requests that are under way keep the one that they began with.
+    """
 
     def __init__(self, settings: Settings, adapter: str) -> None:
         self.settings = settings
         self._make = PAGES[adapter]
         self._store = open_store(settings.store, time.time)
-        self._guard = threading.Lock()
+        self._algorithm = ""
+        self._posted = self._make(RelyingParty(settings.with_(response_mode="form_post"), store=self._store))
         self._renew()
 
     def _renew(self) -> None:
-        self._transport = Urllib3Transport(self.settings)
-        self.party = RelyingParty(self.settings, transport=self._transport, store=self._store)
-        self._app = self._make(self.party)
+        party = RelyingParty(self.settings, store=self._store)
+
+        def signed_in(each: SignedIn) -> None:
+            """Userinfo is asked at once, as the suite expects of a sign-in; the page shows what was kept of it."""
+            session = party.sessions.get(each.session)
+            self._algorithm = _algorithm(session.id_token) if session is not None else ""
+            each.person.attributes()
+
+        party.hooks.on_sign_in = signed_in
+        self.party, self._app = party, self._make(party)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """WSGI."""
-        path, settings = environ.get("PATH_INFO", ""), self.settings
-        signed_in = settings.cookie("session") + "=" in environ.get("HTTP_COOKIE", "")
-        if path in ("/start", f"{settings.prefix}/login") or (path == "/me" and not signed_in):
-            with self._guard:
-                self._transport.close()
-                self._renew()
+        path, prefix = environ.get("PATH_INFO", ""), self.settings.prefix
+        if path in ("/start", f"{prefix}/login") or (path == "/me" and not self._signed_in(environ)):
+            self._renew()
+        if self.settings.base_url.startswith("http:"):
+            start_response = _for_plain_http(start_response)
         if path == "/start":
-            target = f"{settings.base_path}{settings.prefix}/login?return_to=/me"
-            headers = [("Location", target), ("Cache-Control", "no-store"), ("Content-Length", "0")]
-            start_response("303 See Other", headers)
-            return [b""]
+            target = f"{self.settings.base_path}{prefix}/login?return_to=/me"
+            return _answer(start_response, HTTPStatus.SEE_OTHER, ("Location", target))
+        if path == f"{prefix}/backchannel-logout" and not self._registered(environ):
+            return _answer(start_response, HTTPStatus.BAD_REQUEST)
         if path == "/leave":  # the sign-out form, for a driver that only opens addresses
-            environ = {**environ, "REQUEST_METHOD": "POST", "PATH_INFO": f"{settings.prefix}/logout"}
-        answer: Iterable[bytes] = self._app(environ, start_response)
+            environ = {**environ, "REQUEST_METHOD": "POST", "PATH_INFO": f"{prefix}/logout"}
+        posted = path == f"{prefix}/callback" and environ["REQUEST_METHOD"] == "POST"
+        answer: Iterable[bytes] = (self._posted if posted else self._app)(environ, start_response)
         return answer
+
+    def _signed_in(self, environ: dict[str, Any]) -> bool:
+        """True for a cookie of a session that lives."""
+        cookies = dict(part.strip().partition("=")[::2] for part in environ.get("HTTP_COOKIE", "").split(";"))
+        key = self.party.sessions.key_of(cookies.get(self.settings.cookie("session"), ""))
+        return key is not None and self.party.sessions.get(key) is not None
+
+    def _registered(self, environ: dict[str, Any]) -> bool:
+        """False for a logout token by another algorithm than ID tokens; the body can be read again after."""
+        body = environ["wsgi.input"].read(min(int(environ.get("CONTENT_LENGTH") or 0), BODY_LIMIT + 1))
+        environ["wsgi.input"] = BytesIO(body)
+        tokens = parse_qs(body.decode("ascii", "replace")).get("logout_token", [""])
+        return not self._algorithm or _algorithm(tokens[0]) in ("", self._algorithm)
 
     def close(self) -> None:
         """Give back connections."""
-        self._transport.close()
-        self._store.close()
+        self.party.close()
+
+
+def _algorithm(token: str) -> str:
+    """`alg` of a token; empty for what is none: the library says so."""
+    try:
+        return str(jwt.get_unverified_header(token).get("alg", ""))
+    except jwt.PyJWTError:
+        return ""
+
+
+def _answer(start_response: StartResponse, status: HTTPStatus, *headers: tuple[str, str]) -> Iterable[bytes]:
+    common = [("Cache-Control", "no-store"), ("Content-Length", "0")]
+    start_response(f"{status.value} {status.phrase}", [*headers, *common])
+    return [b""]
+
+
+def _for_plain_http(start_response: StartResponse) -> StartResponse:
+    """Cookies a second time, without `Secure`: browsers keep the first of these at localhost, HTTP clients the last."""
+
+    def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+        again = [(k, v.replace("; Secure", "")) for k, v in headers if k.lower() == "set-cookie"]
+        return start_response(status, headers + again, *rest)
+
+    return start
 
 
 class _Server(ThreadingMixIn, WSGIServer):
