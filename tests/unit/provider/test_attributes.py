@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from joserfc.jwk import ECKey
 
 from ca_bridge.provider import cookies
+from ca_bridge.provider.realm_keys import AT_ONCE
 from ca_bridge.registry import write_window
 from ca_bridge.types import Capacity
 from tests.parts.bridge import LEAF, NAME, NUMBER, Bridge, FakeSnapshot, cookie, window
@@ -173,10 +174,9 @@ def test_the_realms_keys_are_used_while_it_is_away(bridge: Bridge):
     """Stale keys serve for a day; strangers' key ids do not make us fetch without bounds."""
     subject = subject_of(bridge)
     assert fetch(bridge, bridge.realm.access_token(subject)).status_code == 200
-    fetched = bridge.realm.fetched
     for number in range(20):
         fetch(bridge, bridge.realm.sign({"a": 1}, kid=f"stranger-{number}"))
-    assert bridge.realm.fetched == fetched, "within ten seconds of the last fetch there is none"
+    assert bridge.realm.fetched <= AT_ONCE
     bridge.realm.down = True
     bridge.clock.forward(3600)
     assert fetch(bridge, bridge.realm.access_token(subject)).status_code == 200
@@ -187,5 +187,4 @@ def test_a_new_key_of_the_realm_is_learnt(bridge: Bridge):
     subject = subject_of(bridge)
     assert fetch(bridge, bridge.realm.access_token(subject)).status_code == 200
     bridge.realm.key = ECKey.generate_key("P-256", private=True)
-    bridge.clock.forward(11)
     assert fetch(bridge, bridge.realm.access_token(subject)).status_code == 200
