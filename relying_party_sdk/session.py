@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from relying_party_sdk.sealing import Random, Sealer, b64, digest, unb64
@@ -21,6 +21,11 @@ _MOST_OPENED = 1000
 _REPLACED = "replaced"
 _UNDER_WAY = 120.0
 """How long requests with the cookie of a replaced session may still arrive, seconds."""
+_OVER = "over"
+_OVER_SECONDS = 30.0
+"""How long a sign-in may still arrive in a session that the provider has ended: it tells windows before it is done."""
+_SOON = 2.0
+"""After how long such a session is confirmed with the provider, seconds."""
 ATTRIBUTES = "attributes"
 """Kind of the attributes cached for a session; they end with it."""
 
@@ -56,6 +61,7 @@ class Sessions:
         self._clock = clock
         self._random = random
         self._cookie = settings.cookie("session")
+        self._recheck = settings.recheck
         self._opened: dict[str, tuple[bytes, Session]] = {}
 
     def new_id(self) -> str:
@@ -63,10 +69,16 @@ class Sessions:
         return b64(self._random(32))
 
     def create(self, identifier: str, session: Session) -> str:
-        """Keep a new session; returns the cookie's value."""
+        """Keep a new session; returns the cookie's value.
+
+        One whose `sid` the provider ended a moment ago is confirmed with it in `_SOON`: its sign-in was under way then.
+        """
         tags = [self._sealer.name("sub", session.sub)]
         tags += [self._sealer.name("sid", session.sid)] if session.sid else []
         self._store.put(_KIND, session.key, self._dump(session), session.expires, tags)
+        if session.sid and self._store.get(_OVER, self._sealer.name("over", session.sid)) is not None:
+            checked = min(session.checked_at, self._clock() - self._recheck + _SOON)
+            self._store.put(_KIND, session.key, self._dump(replace(session, checked_at=checked)), session.expires, tags)
         return b64(self._sealer.seal(self._cookie, identifier.encode()))
 
     def key_of(self, cookie: str) -> str | None:
@@ -106,7 +118,9 @@ class Sessions:
         return self._store.delete(_KIND, key)
 
     def end_by(self, *, sid: str | None, sub: str | None) -> tuple[str, ...]:
-        """End every session that carries all that is given; the keys of those there were."""
+        """End every session that carries all that is given, as the provider says; the keys of those there were."""
+        if sid:
+            self._store.put(_OVER, self._sealer.name("over", sid), b"-", self._clock() + _OVER_SECONDS)
         found = [set(self._store.find(_KIND, self._sealer.name(u, v))) for u, v in (("sid", sid), ("sub", sub)) if v]
         return tuple(key for key in set.intersection(*found) if self.end(key)) if found else ()
 

@@ -14,7 +14,7 @@ import pytest
 
 from demo.personas import persona
 from tests.nodes.country import PLACES, Country, Place, wait
-from tests.nodes.people import MINUTE, arrives, at, citizen, received, refused, signs_in
+from tests.nodes.people import MINUTE, RECHECKED, arrives, at, citizen, received, refused, signs_in
 from tests.nodes.standing import standing
 from tests.parts.previous import Tree, build
 
@@ -57,7 +57,7 @@ def crosses(country: Country, there: Place, here: Place) -> None:
     own = citizen(country, WHO)
     assert received(own.by_token(here.domain), "subject") == came
     person.sign_out(there.domain)
-    wait(MINUTE, lambda: not person.known(here.domain))
+    wait(RECHECKED, lambda: not person.known(here.domain))
 
 
 def runs(country: Country, place: Place) -> str:

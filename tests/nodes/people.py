@@ -15,6 +15,8 @@ from tests.live.citizen import Citizen
 from tests.nodes.country import PLACES, Country, Place, wait
 
 MINUTE = 60.0
+RECHECKED = 75.0
+"""Longest time until a window knows of a sign-out whose call it missed: its `recheck`, and a request, seconds."""
 _HALLS = {place.domain: place for place in PLACES}
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.live.citizen import host
 from tests.nodes.country import PLACES, Country, Place, wait
-from tests.nodes.people import MINUTE, arrives, citizen, received
+from tests.nodes.people import RECHECKED, arrives, citizen, received
 
 pytestmark = pytest.mark.live
 GD, GZ, FS, CH = PLACES
@@ -38,7 +38,7 @@ def test_signing_out_at_one_hall_ends_it_at_all(country: Country) -> None:
     assert all(person.known(place.domain) for place in (GZ, GD, FS))
     person.sign_out(FS.domain)
     for place in (GZ, GD):
-        took = wait(MINUTE, lambda place=place: not person.known(place.domain))  # type: ignore[misc]
+        took = wait(RECHECKED, lambda place=place: not person.known(place.domain))  # type: ignore[misc]
         print(f"signed out at {place.name} after {took:.1f} s")  # noqa: T201
 
 

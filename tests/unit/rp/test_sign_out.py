@@ -109,6 +109,31 @@ def test_across_processes(window: Window, provider: FakeProvider, clock: Clock, 
     other.close()
 
 
+def test_signed_out_while_a_sign_in_returns(
+    window: Window, browser: Browser, provider: FakeProvider, clock: Clock, cookie: str
+) -> None:
+    """A provider tells windows before its own session is gone: what it issues in between is confirmed at once."""
+    assert _call(window, provider.logout_token("window"))[0] == 200
+    assert browser.open("/matters/7").status == 200  # its own session still answers
+    cookie = window.cookie(browser)
+    provider.end_login()
+    assert window.party.current(cookie) is not None
+    clock.pass_(3)
+    assert window.party.current(cookie) is None
+
+
+def test_signed_in_again_at_once(window: Window, browser: Browser, provider: FakeProvider, clock: Clock) -> None:
+    """Whoever has a session at the provider after a sign-out keeps the one here: confirmed once more, then as ever."""
+    browser.open("/matters/7")
+    assert _call(window, provider.logout_token("window"))[0] == 200
+    browser.open("/matters/7")
+    cookie = window.cookie(browser)
+    for seconds, asked in ((1, 0), (2, 1), (55, 1), (10, 2)):
+        clock.pass_(seconds)
+        assert window.party.current(cookie) is not None
+        assert provider.calls["refresh"] == asked, seconds
+
+
 def test_unknown_session_is_200(window: Window, provider: FakeProvider) -> None:
     """A session that is not here (any more) is signed out already (Back-Channel Logout 1.0 §2.7)."""
     assert _call(window, provider.logout_token("window"))[0] == 200
